@@ -63,6 +63,11 @@ def rules_root(home: Path) -> Path:
     return root
 
 
+def lies_with_sfemu(run_dir: Path) -> bool:
+    """Tell whether a run lies where SFEmu records: ours, elsewhere, are written whole or not at all."""
+    return run_dir.parent.name == RUNS and run_dir.parent.parent.name in RECORD_DIRECTORIES
+
+
 def is_being_written(snapshot: Path, raw: bytes) -> bool:
     """Tell whether SFEmu is at writing a snapshot: it has no end yet, and was changed just now."""
     text = raw.strip()

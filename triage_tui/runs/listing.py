@@ -20,7 +20,7 @@ from triage_tui.runs.events import (
     reopened_by,
 )
 from triage_tui.runs.files import read_bounded
-from triage_tui.runs.foreign import foreign_runs, is_being_written
+from triage_tui.runs.foreign import foreign_runs, is_being_written, lies_with_sfemu
 from triage_tui.runs.form import MAX_SNAPSHOT_BYTES, SCHEMA_VERSION, SFEMU_REASONS, SNAPSHOT_FILE
 from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.stories import story_name
@@ -187,7 +187,7 @@ def _read(run_dir: Path) -> Reading:
         summary.problem = "still being written, or no run: no snapshot.json" if missing else str(error)
         return Reading(summary, missing)
     problem = _add_head(summary, raw)
-    if problem is not None and is_being_written(snapshot, raw):
+    if problem is not None and lies_with_sfemu(run_dir) and is_being_written(snapshot, raw):
         summary.form, summary.problem = "writing", "still being written"
         return Reading(summary, False)
     if problem is not None:

@@ -79,7 +79,7 @@ DECIDING: tuple[Action, ...] = (
         "R",
         "screen.retry",
         "retry",
-        "Run the program again from its start with the active rules.",
+        "Run the program again with the active rules, from its start or its checkpoint.",
         "main",
         _REVIEW,
         6,

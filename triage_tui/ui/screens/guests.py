@@ -73,7 +73,7 @@ class GuestScreen(ReviewScreen):
 
         answers = (
             ("start", "From its start"),
-            ("checkpoint", "From its checkpoint: a new process goes on from where it was frozen"),
+            ("checkpoint", "From its checkpoint, where it was frozen"),
         )
         self.app.push_screen(Question(f"Retry {view.name} from where?", answers), answered)
 
