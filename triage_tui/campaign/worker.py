@@ -12,7 +12,6 @@ import os
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from triage_tui.campaign.place import ANSWER_FILE, is_full, prepare
 from triage_tui.campaign.player import Died, Player
 from triage_tui.errors import TriageError
 from triage_tui.runs.files import read_bounded
+from triage_tui.runs.writer import remove_abandoned
 from triage_tui.text import safe_line
 
 MAX_ANSWER_BYTES = 64 << 20
@@ -31,7 +31,6 @@ _OVER_S = 120.0
 """How much longer than its limit a target may take, before it is stopped from outside."""
 _WITHOUT_LIMIT_S = 24 * 3600.0
 _PREFIX = "triage-tui-target-"
-_ABANDONED_S = 60
 _own = threading.local()
 
 
@@ -65,7 +64,7 @@ def _answer(order: Order, cancelled: Callable[[], bool]) -> Answer:
     if root is None:
         return Answer(target=target.target, kind="root")
     here = msgspec.structs.replace(order, target=msgspec.structs.replace(target, root=str(root)))
-    _remove_abandoned()
+    remove_abandoned(Path(tempfile.gettempdir()), f"{_PREFIX}*")
     place = Path(tempfile.mkdtemp(prefix=_PREFIX))
     handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -82,21 +81,6 @@ def _answer(order: Order, cancelled: Callable[[], bool]) -> Answer:
     finally:
         os.close(handle)
         shutil.rmtree(place, ignore_errors=True)
-
-
-def _remove_abandoned() -> None:
-    """Remove what workers of this account left that were killed while they played."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            status = path.lstat()
-            if status.st_uid != os.getuid() or time.time() - status.st_mtime < _ABANDONED_S:
-                continue
-            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(handle)
 
 
 def _played(order: Order, place: Path, cancelled: Callable[[], bool]) -> Answer:

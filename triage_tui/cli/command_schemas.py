@@ -6,7 +6,6 @@ line: commands that print several objects print one a line.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -33,8 +32,8 @@ from triage_tui.retry.tracing.model import Trace
 from triage_tui.retry.trials.each_rule import EachRule
 from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.check.recorded import Matched
-from triage_tui.runs.files import write_atomic
 from triage_tui.runs.listing import RunSummary
+from triage_tui.runs.schema import publish
 from triage_tui.runs.writer import encode_json
 
 PREFIX = "command-"
@@ -140,16 +139,5 @@ def schema(command: str) -> dict[str, Any]:
     return found
 
 
-def write_schemas(directory: Path) -> list[Path]:
-    """Write all schemas into `directory` as `command-<name>.schema.json`."""
-    paths = []
-    for name in COMMANDS:
-        path = directory / f"{PREFIX}{name}.schema.json"
-        write_atomic(path, encode_json(schema(name)))
-        paths.append(path)
-    return paths
-
-
 if __name__ == "__main__":
-    for written in write_schemas(Path(__file__).resolve().parents[2] / "docs" / "schemas"):
-        print(written)
+    publish({f"{PREFIX}{name}": schema(name) for name in COMMANDS})

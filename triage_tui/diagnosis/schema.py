@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,8 +12,7 @@ from triage_tui.diagnosis.knowledge import CAUSES, STATUSES
 from triage_tui.diagnosis.knowledge_base.cases import Case
 from triage_tui.diagnosis.ties import NAMES
 from triage_tui.runs.diagnosis_model import EXPERIMENT_KINDS
-from triage_tui.runs.files import write_atomic
-from triage_tui.runs.writer import encode_json
+from triage_tui.runs.schema import publish
 
 _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
@@ -243,16 +241,5 @@ SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
 """Name -> what makes the schema."""
 
 
-def write_schemas(directory: Path) -> list[Path]:
-    """Write all schemas into `directory` as `<name>.schema.json`."""
-    paths = []
-    for name, made in SCHEMAS.items():
-        path = directory / f"{name}.schema.json"
-        write_atomic(path, encode_json(made()))
-        paths.append(path)
-    return paths
-
-
 if __name__ == "__main__":
-    for written in write_schemas(Path(__file__).resolve().parents[2] / "docs" / "schemas"):
-        print(written)
+    publish({name: made() for name, made in SCHEMAS.items()})

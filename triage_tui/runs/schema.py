@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,24 +37,26 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
 
 def schema(name: str) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of one file of a run record: a key of `SCHEMAS`."""
-    document = msgspec.json.schema(SCHEMAS[name])
+    return schema_of(name, SCHEMAS[name])
+
+
+def schema_of(name: str, kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a record under a name."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"triage-tui {name}",
-        **document,
+        **msgspec.json.schema(kind),
     }
 
 
-def write_schemas(directory: Path) -> list[Path]:
-    """Write all schemas into `directory` as `<name>.schema.json`."""
-    paths = []
-    for name in SCHEMAS:
+def publish(schemas: Mapping[str, dict[str, Any]]) -> None:
+    """Write schemas into `docs/schemas` of the source tree as `<name>.schema.json`, and name the files."""
+    directory = Path(__file__).resolve().parents[2] / "docs" / "schemas"
+    for name, document in schemas.items():
         path = directory / f"{name}.schema.json"
-        write_atomic(path, encode_json(schema(name)))
-        paths.append(path)
-    return paths
+        write_atomic(path, encode_json(document))
+        print(path)
 
 
 if __name__ == "__main__":
-    for written in write_schemas(Path(__file__).resolve().parents[2] / "docs" / "schemas"):
-        print(written)
+    publish({name: schema(name) for name in SCHEMAS})

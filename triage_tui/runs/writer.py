@@ -50,12 +50,16 @@ def encode_json(value: object) -> bytes:
     return msgspec.json.format(encode_line(value), indent=1) + b"\n"
 
 
-def remove_abandoned(runs_dir: Path) -> None:
-    """Remove what writers left that were killed in the middle: old staging directories that nobody holds."""
-    for path in runs_dir.glob(".tmp-*"):
+def remove_abandoned(directory: Path, names: str = ".tmp-*") -> None:
+    """Remove what killed processes of this user left in a directory: old directories that nobody holds.
+
+    `names` is the pattern of their names; who works in one holds flock(2) on it.
+    """
+    for path in directory.glob(names):
         with contextlib.suppress(OSError):
-            if time.time() - path.lstat().st_mtime < _ABANDONED_S:
-                # Its writer may be about to lock it.
+            status = path.lstat()
+            if status.st_uid != os.getuid() or time.time() - status.st_mtime < _ABANDONED_S:
+                # Its owner may be about to lock it.
                 continue
             handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
