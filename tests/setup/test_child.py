@@ -10,8 +10,10 @@ import sys
 import pytest
 
 _PARENT = """
-import subprocess, sys
+import signal, subprocess, sys
 from triage_tui.setup.child import ends_with_us
+# Under nohup(1) it would be ignored here, too.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 subprocess.run(["sh", "-c", "echo started; exec sleep 600"], stdout={0}, preexec_fn=ends_with_us())
 """
 
