@@ -60,7 +60,7 @@ def test_rules_are_found_by_every_form_of_name(workspace: Workspace) -> None:
         ("active:y", "no targets"),
         ("x@9", "no generation 9"),
         ("./missing.lua", "missing.lua"),
-        ("/proc/self/mem", "cannot be read"),
+        ("/proc/self/mem", "cannot read /proc/self/mem"),
         ("/dev/zero", "not a regular file"),
     ],
 )

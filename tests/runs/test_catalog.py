@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ import msgspec
 import pytest
 
 from tests.runs.build import write_run
+from tests.waiting import PATIENCE_S
 from triage_tui.runs import catalog, listing, look_ahead, run_index
 from triage_tui.runs.catalog import Catalog
 from triage_tui.runs.events import append_event, this_process
@@ -358,6 +360,9 @@ def test_what_another_process_saw_ahead_is_used_and_is_right(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(look_ahead, "LEAST_BYTES", 0)
+    monkeypatch.setattr(look_ahead, "_WAIT_S", PATIENCE_S)
+    # Tests before this one may have left some.
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
     runs_dir = tmp_path / "ai_runs"
     names = [write_run(runs_dir).name for _ in range(4)]
     index = index_file(runs_dir)

@@ -48,10 +48,10 @@ def keys(directory: Path, text: str) -> tuple[dict[str, str], list[str]]:
     ("text", "expected"),
     [
         ("", {}),
-        ("pane_memory: Q", {"pane_memory": "Q"}),
+        ("pane_memory: Z", {"pane_memory": "Z"}),
         ("pane_memory: '%'", {"pane_memory": "percent_sign"}),
-        ("pane_memory: [Q, f9]", {"pane_memory": "Q,f9"}),
-        ("pane_memory: Q, ctrl+n", {"pane_memory": "Q,ctrl+n"}),
+        ("pane_memory: [Z, f9]", {"pane_memory": "Z,f9"}),
+        ("pane_memory: Z, ctrl+n", {"pane_memory": "Z,ctrl+n"}),
         ("freeze: ''", {"freeze": ""}),
         ("freeze:", {"freeze": ""}),
         ("pane_memory: 0x41", {}),
