@@ -28,6 +28,7 @@ from benchmarks.campaign_targets import programs, repeated, trivial
 from triage_tui.campaign.beginning import begin
 from triage_tui.campaign.model import Options, Target
 from triage_tui.campaign.record import read_campaign
+from triage_tui.guest.host.process import descendants
 from triage_tui.retry.workspace import Workspace
 
 _ROUNDS = 6
@@ -127,19 +128,6 @@ class _Lab:
             process.wait()
 
 
-def _children(pid: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
-            except OSError:
-                continue
-            if int(fields[1]) == pid:
-                found.append(int(entry.name))
-    return found
-
-
 def campaign(place: Path, targets: Sequence[Target], *, lab: bool, kills: bool) -> Campaign:
     """Play targets with two workers, and kill some of what plays them on the way."""
     workspace = Workspace(place / "workspace")
@@ -174,7 +162,7 @@ def campaign(place: Path, targets: Sequence[Target], *, lab: bool, kills: bool) 
                 cluster.kill_scheduler()
                 killed.append("the scheduler with its workers")
             elif plan:
-                os.kill(_children(process.pid)[0], signal.SIGKILL)
+                os.kill(descendants(process.pid)[0], signal.SIGKILL)
                 killed.append("a worker's process")
             else:
                 process.kill()

@@ -43,8 +43,6 @@ _HIDDEN = (".audit", ".statistics")
 """Directories of the rulebook whose names begin with a dot and that travel."""
 _PRIVATE = frozenset((START_FILE, "environment.json"))
 _BLOCK = 1 << 20
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
-"""What zipfile raises of a damaged file."""
 
 
 def pack(place: Path) -> bytes:

@@ -32,7 +32,6 @@ from triage_tui.errors import TriageError
 from triage_tui.runs.files import sync_directory
 from triage_tui.text import safe_line
 
-PACKED_SUFFIX = ".tar.gz"
 _LEVEL = 1
 """Of gzip: the files of a firmware hardly get smaller by more work."""
 _HEXADECIMAL = frozenset("0123456789abcdef")

@@ -117,8 +117,3 @@ def close_players() -> None:
     for player in players():
         with contextlib.suppress(OSError):
             player.close()
-
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0))

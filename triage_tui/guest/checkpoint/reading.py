@@ -30,7 +30,8 @@ from triage_tui.guest.checkpoint.model import (
     PageRun,
 )
 from triage_tui.guest.checkpoint.wire import Damaged, Message
-from triage_tui.guest.checkpoint.writing import CHANGED_FILE, FACTS_FILE, FILES_ID, PAGES_FILE, STATE_FILE
+from triage_tui.guest.checkpoint.writing import CHANGED_FILE, FILES_ID, PAGES_FILE, STATE_FILE
+from triage_tui.runs.checkpoint_place import FACTS_FILE
 from triage_tui.runs.process_model import Mapping
 from triage_tui.text import safe_line
 
@@ -59,18 +60,6 @@ def read_checkpoint(directory: Path) -> Checkpoint:
     except Damaged as error:
         why = safe_line(str(error), 300)
         raise DamagedCheckpoint(f"the checkpoint cannot be used: {why}; start over instead") from None
-
-
-def read_facts(directory: Path) -> Facts:
-    """Return what a checkpoint is of, without reading its images.
-
-    Raises:
-        DamagedCheckpoint: there is none, or its facts cannot be read.
-    """
-    try:
-        return _facts(directory)
-    except Damaged as error:
-        raise DamagedCheckpoint(f"the checkpoint cannot be used: {safe_line(str(error), 300)}") from None
 
 
 def _facts(directory: Path) -> Facts:

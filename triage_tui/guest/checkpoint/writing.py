@@ -19,14 +19,10 @@ from triage_tui.guest.checkpoint.image_files import write_image, write_private
 from triage_tui.guest.checkpoint.injecting import protection
 from triage_tui.guest.checkpoint.model import Checkpoint, OpenFile
 from triage_tui.guest.checkpoint.wire import Message
+from triage_tui.runs.checkpoint_place import FACTS_FILE
 from triage_tui.runs.process_model import Mapping
 
-FACTS_FILE, STATE_FILE, PAGES_FILE, CHANGED_FILE = (
-    "triage.json",
-    "emulator-state.bin",
-    "pages-1.img",
-    "files.bin",
-)
+STATE_FILE, PAGES_FILE, CHANGED_FILE = "emulator-state.bin", "pages-1.img", "files.bin"
 FILES_ID = 1
 _IMAGE_VERSION = 2
 _OWNER: Message = {"uid": 0, "euid": 0, "signum": 0, "pid_type": 0, "pid": 0}
