@@ -20,7 +20,7 @@ from triage_tui.campaign.model import CampaignState, Outcome
 from triage_tui.campaign.record import ProgressLog, held, read_campaign
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.campaign_data import ORDERS, advice, arranged, pace, passing, reckon
-from triage_tui.ui.campaign_rows import progress_bar
+from triage_tui.ui.campaign_rows import fit_name, progress_bar
 from triage_tui.ui.campaign_views import VIEWS, CampaignPlace, columns, rows_of
 from triage_tui.ui.screens.campaign_sheet import CampaignSheet
 from triage_tui.ui.widgets.line_view import LineView
@@ -321,3 +321,10 @@ def test_of_a_campaign_that_grows_only_what_happened_is_made_anew(tmp_path: Path
     changed = [now.target for was, now in zip(first.lines, again.lines, strict=True) if was is not now]
     assert changed == [target(9).target]
     assert again == reckon(grown)
+
+
+def test_a_long_group_is_cut_before_the_name_of_a_target() -> None:
+    assert fit_name("rootfs-e30121b4c1b5/udhcpc", 16) == "rootfs-e…/udhcpc"
+    assert fit_name("a/httpd", 10) == "a/httpd   "
+    assert fit_name("a/a-name-that-is-long-itself", 16) == "a/a-name-that-i…"
+    assert fit_name("one-name-and-no-group", 16) == "one-name-and-no…"

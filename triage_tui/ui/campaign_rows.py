@@ -106,6 +106,15 @@ def _told(heading: str) -> str:
     return told.get(standing, f"not run: {standing}" if standing in NOT_RUN else NO_CAUSE)
 
 
+def fit_name(name: str, width: int) -> str:
+    """Return what a target is called in exactly `width` cells: its group is cut first, its own name last."""
+    group, slash, own = name.rpartition("/")
+    room = width - cell_len(own) - 1
+    if cell_len(name) > width and slash and room > 1:
+        name = f"{clip(group, room)}/{own}"
+    return fit(name, width)
+
+
 def _target_parts(
     width: int, standing: str, name: str, rung: str, reason: str, columns: Sequence[str]
 ) -> tuple[Part, ...]:
@@ -113,7 +122,7 @@ def _target_parts(
     names = max(16, min(40, width // 4))
     parts: list[Part] = [
         (" " + fit(standing, 10), ""),
-        (fit(name, names) + " ", ""),
+        (fit_name(name, names) + " ", ""),
         (fit(rung, 13) + " ", ""),
     ]
     if wide:
@@ -237,7 +246,7 @@ def compared_row(one: Compared, width: int, place: int) -> Row:
     told = f"{short(one.was, 120) or '-'} → {short(one.now, 120) or '-'}"
     parts: tuple[Part, ...] = (
         (" " + fit(change, 16), _CHANGES.get(one.change, "")),
-        (fit(name, names) + " ", "strong"),
+        (fit_name(name, names) + " ", "strong"),
         (fit(told, max(8, width - names - 18)), "muted"),
     )
     return Row(parts, What("compared", one.after or one.before, place), whole=f"{name} {told}")
