@@ -51,6 +51,7 @@ def _of_corpus(place: Path, corpus: Sequence[Path]) -> list[Target]:
         if case.id in lacking:
             continue
         root = place / "programs" / case.id
+        root.parent.mkdir(exist_ok=True)
         files = [file for spec in case.packages if (file := cached(spec)) is not None]
         build_root(root, files, case.prepare)
         found.append(
