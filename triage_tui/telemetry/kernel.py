@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from triage_tui.guest.calls import tracer
 from triage_tui.guest.calls.trace_carrier import TraceCarrier
-from triage_tui.guest.host import namespaces, seccomp
+from triage_tui.guest.host import mounts, namespaces, seccomp
 from triage_tui.guest.host.seccomp import Notification
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -176,11 +176,11 @@ def try_cell() -> None:
         if uid == 0:
             userns = namespaces.make_user_namespace()
             namespaces.unshare(namespaces.CLONE_NEWNS)
-            namespaces.mount("none", "/", "", namespaces.MS_REC | namespaces.MS_PRIVATE)
-            namespaces.mount("tmpfs", "/tmp", "tmpfs")
+            mounts.mount("none", "/", "", mounts.MS_REC | mounts.MS_PRIVATE)
+            mounts.mount("tmpfs", "/tmp", "tmpfs")
             for name in ("lower", "root", "upper", "work", "proc"):
                 os.mkdir(f"/tmp/{name}", 0o777)
-            _tell("idmapped", lambda: namespaces.mount_idmapped("/tmp/lower", userns))
+            _tell("idmapped", lambda: mounts.mount_idmapped("/tmp/lower", userns))
             namespaces.enter_user_namespace(userns)
         else:
             print(json.dumps({"idmapped": ""}), flush=True)
@@ -197,11 +197,11 @@ def try_cell() -> None:
     if child:
         os.waitpid(child, 0)
         return
-    namespaces.mount("none", "/", "", namespaces.MS_REC | namespaces.MS_PRIVATE)
-    _tell("tmpfs", lambda: namespaces.mount("tmpfs", "/tmp", "tmpfs"))
+    mounts.mount("none", "/", "", mounts.MS_REC | mounts.MS_PRIVATE)
+    _tell("tmpfs", lambda: mounts.mount("tmpfs", "/tmp", "tmpfs"))
     for name in ("lower", "root", "upper", "work", "proc"):
         os.makedirs(f"/tmp/{name}", exist_ok=True)
     os.chdir("/tmp/lower")
-    _tell("overlay", lambda: namespaces.mount_overlay("/tmp/root", "/tmp/upper", "/tmp/work"))
-    _tell("proc", lambda: namespaces.mount("proc", "/tmp/proc", "proc"))
+    _tell("overlay", lambda: mounts.mount_overlay("/tmp/root", "/tmp/upper", "/tmp/work"))
+    _tell("proc", lambda: mounts.mount("proc", "/tmp/proc", "proc"))
     os._exit(0)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.guest.helpers import as_ordinary_user
 from tests.programs import root_with
-from triage_tui.guest.host.namespaces import SAFE_DEVICES
+from triage_tui.guest.host.mounts import SAFE_DEVICES
 
 ROOT = Path(__file__).resolve().parents[3]
 _NODES = {
@@ -31,7 +31,7 @@ _RUN = """
 import json, os, shutil, sys
 from pathlib import Path
 from tests.guest.helpers import spec
-from triage_tui.guest.host import namespaces
+from triage_tui.guest.host import mounts, namespaces
 from triage_tui.guest.supervisor import Guest
 
 how, root, qemu, *paths = sys.argv[1:]
@@ -41,10 +41,10 @@ if how == "host root":
         namespaces.unshare(namespaces.CLONE_NEWUSER)
         namespaces.map_self(uid, gid)
     namespaces.unshare(namespaces.CLONE_NEWNS)
-    namespaces.mount("none", "/", "", namespaces.MS_REC | namespaces.MS_PRIVATE)
+    mounts.mount("none", "/", "", mounts.MS_REC | mounts.MS_PRIVATE)
     # A file system whose owners cannot be shifted, so that there can be no user name space.
     place = os.path.join(os.path.dirname(root), "unshifted")
-    namespaces.mount("ramfs", place, "ramfs", namespaces.MS_NOSUID)
+    mounts.mount("ramfs", place, "ramfs", mounts.MS_NOSUID)
     os.chdir(root)
     for directory, _, files in os.walk("."):
         os.makedirs(os.path.join(place, directory), exist_ok=True)

@@ -10,15 +10,15 @@ from pathlib import Path
 
 _DEVICES = """
 import json, os, sys
-from triage_tui.guest.host import namespaces
+from triage_tui.guest.host import mounts, namespaces
 root = sys.argv[1]
 uid, gid = os.geteuid(), os.getegid()
 namespaces.unshare(namespaces.CLONE_NEWUSER | namespaces.CLONE_NEWNS)
 namespaces.map_self(uid, gid)
 # In the place of a node that only root could make.
 for name in ("/dev/null", "/dev/misc/null"):
-    namespaces.mount("/dev/null", root + name, "", namespaces.MS_BIND)
-bound = namespaces.bind_safe_devices(root)
+    mounts.mount("/dev/null", root + name, "", mounts.MS_BIND)
+bound = mounts.bind_safe_devices(root)
 answers = {}
 # Each change is to what already is: where it is not refused, the host's node stays as it was.
 was = os.stat("/dev/null")

@@ -16,6 +16,7 @@ import struct
 from collections.abc import Callable
 
 from triage_tui.guest.host import host_memory
+from triage_tui.guest.host.libc import checked, libc
 from triage_tui.guest.host.ptrace import Tracee, TraceeGone, request
 
 CONT, SYSCALL = 7, 24
@@ -32,8 +33,6 @@ _MESSAGE = struct.Struct("=QI4xQQQQI4x")
 _CONTROL = 24
 """CMSG_SPACE(sizeof(int))."""
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
 
 class _IoVector(ctypes.Structure):
     _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
@@ -44,7 +43,7 @@ def _write_memory(tid: int, address: int, data: bytes) -> None:
     buffer = ctypes.create_string_buffer(data, len(data))
     local = _IoVector(ctypes.addressof(buffer), len(data))
     remote = _IoVector(address, len(data))
-    written = _libc.process_vm_writev(
+    written = libc.process_vm_writev(
         tid,
         ctypes.byref(local),
         ctypes.c_ulong(1),
@@ -171,15 +170,11 @@ def receive_descriptor(
 
 def _send_into(pid: int, number: int, fd: int) -> None:
     """Send `fd` over the socket that the process `pid` has as `number`."""
-    handle = _libc.syscall(_PIDFD_OPEN, pid, 0)
-    if handle < 0:
-        raise OSError(ctypes.get_errno(), "pidfd_open")
+    handle = checked(libc.syscall(_PIDFD_OPEN, pid, 0), "pidfd_open")
     try:
-        taken = _libc.syscall(_PIDFD_GETFD, handle, number, 0)
+        taken = checked(libc.syscall(_PIDFD_GETFD, handle, number, 0), "pidfd_getfd")
     finally:
         os.close(handle)
-    if taken < 0:
-        raise OSError(ctypes.get_errno(), "pidfd_getfd")
     with socket.socket(fileno=taken, family=socket.AF_UNIX, type=socket.SOCK_DGRAM) as end:
         rights = array.array("i", [fd])
         end.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])

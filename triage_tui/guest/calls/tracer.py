@@ -38,6 +38,7 @@ from triage_tui.guest.calls.tracee_calls import (
 )
 from triage_tui.guest.freezing import restarts
 from triage_tui.guest.host import host_syscalls
+from triage_tui.guest.host.libc import checked, libc
 from triage_tui.guest.host.ptrace import Tracee, TraceeGone, request
 
 EVENT = struct.Struct("=QqQQ6Q")
@@ -66,8 +67,6 @@ _SIGNAL_INFO = 128
 _PR_SET_NAME = 15
 _CREDENTIALS = struct.Struct("=iII")
 _ORDER_SIZE = 256
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def ask_to_be_traced(handshake: socket.socket) -> None:
@@ -119,10 +118,7 @@ def _signal_descriptor(which: int) -> int:
     """Return a signalfd for a signal, which is blocked from here on."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [which])
     mask = ctypes.c_uint64(1 << (which - 1))
-    fd: int = _libc.signalfd(-1, ctypes.byref(mask), _SFD_NONBLOCK | _SFD_CLOEXEC)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), "signalfd")
-    return fd
+    return checked(libc.signalfd(-1, ctypes.byref(mask), _SFD_NONBLOCK | _SFD_CLOEXEC), "signalfd")
 
 
 class _Tracer:

@@ -36,7 +36,7 @@ from typing import Any, NoReturn
 
 from triage_tui.guest.calls import tracer
 from triage_tui.guest.cell import cell_files
-from triage_tui.guest.host import namespaces, seccomp
+from triage_tui.guest.host import mounts, namespaces, network_interfaces, seccomp
 
 MAX_MESSAGE = 1 << 20
 """Bytes of one message. A SOCK_SEQPACKET message is never larger than the sender's buffer."""
@@ -94,13 +94,13 @@ def _shift_owners(root_fd: int | None, processes: int) -> int:
     """
     userns = namespaces.make_user_namespace(processes)
     namespaces.unshare(namespaces.CLONE_NEWNS)
-    namespaces.mount("none", "/", "", namespaces.MS_REC | namespaces.MS_PRIVATE)
+    mounts.mount("none", "/", "", mounts.MS_REC | mounts.MS_PRIVATE)
     if root_fd is not None:
         place = _place()
-        namespaces.mount("tmpfs", place, "tmpfs", namespaces.MS_NOSUID | namespaces.MS_NODEV, "mode=755")
+        mounts.mount("tmpfs", place, "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, "mode=755")
         lower = os.path.join(place, "lower")
         os.mkdir(lower)
-        namespaces.mount_idmapped(lower, userns)
+        mounts.mount_idmapped(lower, userns)
         os.chdir(lower)
     return userns
 
@@ -120,21 +120,21 @@ def _make_root(config: dict[str, Any], fds: dict[str, int]) -> list[str]:
     """
     program_fd = fds.get("program")
     notes: list[str] = []
-    namespaces.mount("none", "/", "", namespaces.MS_REC | namespaces.MS_PRIVATE)
+    mounts.mount("none", "/", "", mounts.MS_REC | mounts.MS_PRIVATE)
     place = _place()
     options = f"mode=755,size={config['disk_bytes']}"
-    namespaces.mount("tmpfs", place, "tmpfs", namespaces.MS_NOSUID | namespaces.MS_NODEV, options)
+    mounts.mount("tmpfs", place, "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, options)
     root, upper, work = (os.path.join(place, name) for name in ("root", "upper", "work"))
     for path in (root, upper, work):
         os.mkdir(path, 0o755)
     if "stdin" not in fds:
-        fds["stdin"] = namespaces.open_null(os.path.join(place, "null"))
+        fds["stdin"] = mounts.open_null(os.path.join(place, "null"))
     if program_fd is None:
-        namespaces.mount_overlay(root, upper, work)
+        mounts.mount_overlay(root, upper, work)
         notes.append("copy-on-write view of the root file system")
     else:
         # A single static program: its root holds nothing but itself.
-        namespaces.mount(root, root, "", namespaces.MS_BIND)
+        mounts.mount(root, root, "", mounts.MS_BIND)
         target = os.path.join(root, config["program"].lstrip("/"))
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(program_fd, "rb", closefd=False) as source, open(target, "wb") as file:
@@ -148,19 +148,19 @@ def _make_root(config: dict[str, Any], fds: dict[str, int]) -> list[str]:
     with contextlib.suppress(OSError):
         # A filled /proc is somebody's stand-in, and a missing one is part of what is being looked at.
         if not os.path.islink(process_directory) and not os.listdir(process_directory):
-            flags = namespaces.MS_NOSUID | namespaces.MS_NODEV | namespaces.MS_NOEXEC
-            namespaces.mount("proc", process_directory, "proc", flags)
+            flags = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
+            mounts.mount("proc", process_directory, "proc", flags)
             notes.append("/proc of the cell")
             namespaces.limit_shared_memory(process_directory, config["memory_bytes"])
-            protected = namespaces.make_proc_read_only(process_directory)
+            protected = mounts.make_proc_read_only(process_directory)
             notes.append("read-only: " + ", ".join(protected))
-    devices = namespaces.bind_safe_devices(root)
+    devices = mounts.bind_safe_devices(root)
     if devices:
         notes.append("devices: " + ", ".join(devices))
     with contextlib.suppress(OSError):
-        namespaces.bring_loopback_up()
-        notes += namespaces.add_bridges(config["interfaces"])
-    namespaces.become_root_directory(root)
+        network_interfaces.bring_loopback_up()
+        notes += network_interfaces.add_bridges(config["interfaces"])
+    mounts.become_root_directory(root)
     return notes
 
 

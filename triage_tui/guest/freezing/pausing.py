@@ -10,7 +10,6 @@ The kernel restarts most calls that a stop interrupts by itself. Some end with E
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -18,11 +17,10 @@ from typing import Protocol
 
 from triage_tui.guest.freezing import restarts
 from triage_tui.guest.host import host_syscalls, process
+from triage_tui.guest.host.libc import libc
 
 _PATIENCE_S = 1.0
 _LOOK_AGAIN_S = 0.0003
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Holder(Protocol):
@@ -95,7 +93,7 @@ def _signal(pids: Iterable[int]) -> None:
     number = host_syscalls.numbers()["tgkill"]
     for pid in pids:
         for tid in process.threads(pid):
-            _libc.syscall(number, pid, tid, int(signal.SIGSTOP))
+            libc.syscall(number, pid, tid, int(signal.SIGSTOP))
 
 
 def _await_stopped(tids: Iterable[int]) -> None:

@@ -11,9 +11,9 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
+from triage_tui.guest.host.libc import libc
 from triage_tui.guest.host.process import living_id, outliving_thread
 
-_libc = ctypes.CDLL(None, use_errno=True)
 _MAX_STRING = 4096
 _MOST_PLACES = 16
 """Places that are written in one go."""
@@ -24,12 +24,12 @@ class _IoVector(ctypes.Structure):
     _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
 
 
-_process_vm_readv = _libc.process_vm_readv
+_process_vm_readv = libc.process_vm_readv
 _process_vm_readv.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong]
 _process_vm_readv.argtypes += [ctypes.c_ulong]
 _process_vm_readv.restype = ctypes.c_ssize_t
 
-_process_vm_writev = _libc.process_vm_writev
+_process_vm_writev = libc.process_vm_writev
 _process_vm_writev.argtypes, _process_vm_writev.restype = _process_vm_readv.argtypes, ctypes.c_ssize_t
 
 

@@ -16,6 +16,7 @@ import time
 from typing import NamedTuple
 
 from triage_tui.guest.host import host_syscalls
+from triage_tui.guest.host.libc import libc
 
 _SEIZE, _INTERRUPT, _SYSCALL, _DETACH = 0x4206, 0x4207, 24, 17
 _GETREGSET, _SETREGSET, _NT_PRSTATUS, _NT_ARM_SYSTEM_CALL = 0x4204, 0x4205, 1, 0x404
@@ -29,9 +30,8 @@ _PATIENCE_S = 10.0
 _SPINS = 20
 """How often an event is looked for before the waiting begins to sleep."""
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-_libc.ptrace.restype = ctypes.c_long
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+libc.ptrace.restype = ctypes.c_long
 
 
 class _RegisterLayout(NamedTuple):
@@ -80,7 +80,7 @@ def request(what: int, tid: int, address: int = 0, data: int = 0) -> None:
         TraceeGone: there is no such thread, or it is not stopped (any more).
         OSError: refused.
     """
-    if _libc.ptrace(what, tid, address, data) < 0:
+    if libc.ptrace(what, tid, address, data) < 0:
         number = ctypes.get_errno()
         if number == errno.ESRCH:
             raise TraceeGone

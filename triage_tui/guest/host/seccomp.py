@@ -30,6 +30,7 @@ from triage_tui.guest.host.filter_tree import (
     Instruction,
     assemble,
 )
+from triage_tui.guest.host.libc import checked, libc
 
 _RET_KILL, _RET_ERRNO = 0x80000000, 0x00050000
 NOTIFY, TRACE = 0x7FC00000, 0x7FF00000
@@ -60,8 +61,6 @@ _SYNC_WAKE_UP = 1
 
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +252,10 @@ def install_traced(code: bytes) -> None:
 def _install(code: bytes, choices: Iterable[int]) -> int:
     buffer = ctypes.create_string_buffer(code, len(code))
     filter_program = _FilterProgram(len(code) // 8, ctypes.addressof(buffer))
-    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
+    checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
     number = host_syscalls.numbers()["seccomp"]
     for flags in choices:
-        fd: int = _libc.syscall(number, _SET_MODE_FILTER, flags, ctypes.byref(filter_program))
+        fd: int = libc.syscall(number, _SET_MODE_FILTER, flags, ctypes.byref(filter_program))
         if fd >= 0:
             return fd
         if ctypes.get_errno() != errno.EINVAL:
@@ -303,7 +301,7 @@ def check_wait_killable() -> None:
     """
     number = host_syscalls.numbers()["seccomp"]
     # Flags are looked at before the program, which is nowhere: EFAULT means that they are known.
-    _libc.syscall(number, _SET_MODE_FILTER, _FLAG_NEW_LISTENER | _FLAG_WAIT_KILLABLE, None)
+    libc.syscall(number, _SET_MODE_FILTER, _FLAG_NEW_LISTENER | _FLAG_WAIT_KILLABLE, None)
     if ctypes.get_errno() != errno.EFAULT:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 

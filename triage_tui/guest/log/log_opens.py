@@ -6,27 +6,27 @@ open is refused for is not the last word: the kernel tells of every one that rea
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 
+from triage_tui.guest.host.libc import libc
+
 _IN_OPEN = 0x20
 _EVENT = struct.Struct("=iIII")
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class LogOpens:
     """Watches logs for being opened once more."""
 
     def __init__(self) -> None:
-        self._fd: int = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         self.works = self._fd >= 0
         """Whether all logs so far are watched; a user may have only so many watches."""
 
     def watch(self, fd: int) -> None:
         """Watch the file behind `fd` from now on, until it is gone."""
         path = b"/proc/self/fd/%d" % fd
-        if self._fd < 0 or _libc.inotify_add_watch(self._fd, path, _IN_OPEN) < 0:
+        if self._fd < 0 or libc.inotify_add_watch(self._fd, path, _IN_OPEN) < 0:
             self.works = False
 
     def happened(self) -> bool:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.emulator.return_stub import MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.host import process
+from triage_tui.guest.host.libc import libc
 from triage_tui.guest.log.logged_items import LoggedCall, LoggedSignal
 from triage_tui.guest.log.strace import NEXT_CALL, StraceReader, read_pending, without_remark
 from triage_tui.runs.model import Syscall
@@ -31,8 +32,6 @@ _MOST_REGISTERS = 512
 _MARKER = re.compile(
     rb"\d{1,10} %s\([^()\n]*\b(?:%d|%#x)\b[^()\n]*\)\Z" % (MARKER_CALL.encode(), MARKER_WHENCE, MARKER_WHENCE)
 )
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Mark(NamedTuple):
@@ -210,7 +209,7 @@ class ThreadLog:
     def _free(self) -> None:
         """Give back the memory of what was read."""
         length = (self.position & ~0xFFF) - self._freed
-        _libc.fallocate(self.fd, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_long(self._freed), ctypes.c_long(length))
+        libc.fallocate(self.fd, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_long(self._freed), ctypes.c_long(length))
         self._freed += length
 
     def pass_over(self, keep: int) -> int:

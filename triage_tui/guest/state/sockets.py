@@ -7,7 +7,6 @@ for every family, and much quicker than reading the kernel's tables of all socke
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import socket
@@ -15,13 +14,13 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from triage_tui.guest.host import process
+from triage_tui.guest.host.libc import checked, libc
 from triage_tui.runs.process_model import Socket
 
 _PIDFD_GETFD = 438
 """System call number, the same on all machines since Linux 5.6."""
 _PIDFD_THREAD = os.O_EXCL
 """<linux/pidfd.h>"""
-_libc = ctypes.CDLL(None, use_errno=True)
 
 # Linux, <netinet/tcp.h>.
 _TCP_STATES = {
@@ -67,9 +66,7 @@ def take(handle: int, fd: int) -> Iterator[socket.socket]:
     Raises:
         OSError: there is none, or it may not be taken; ENOTSOCK, it is no socket.
     """
-    own = _libc.syscall(_PIDFD_GETFD, handle, fd, 0)
-    if own < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    own = checked(libc.syscall(_PIDFD_GETFD, handle, fd, 0), "pidfd_getfd")
     try:
         taken = socket.socket(fileno=own)
     except OSError:

@@ -11,7 +11,6 @@ the kernel ends all processes in it with the first.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import resource
@@ -20,7 +19,8 @@ import struct
 from collections.abc import Iterable, Sequence
 
 from triage_tui.guest.cell import policy
-from triage_tui.guest.host import namespaces, seccomp
+from triage_tui.guest.host import mounts, namespaces, seccomp
+from triage_tui.guest.host.libc import checked, libc
 
 NAMESPACES = ("user", "net", "ipc", "uts", "mnt")
 """What is shared with the guest, in the order in which it is entered."""
@@ -31,14 +31,6 @@ _NO_EMULATOR_FD = 1 << 20
 """From here on a descriptor would count as the emulator's own: there are none."""
 _FALLBACK = "/.sfemu_rules"
 _COVER_BYTES = 1 << 20
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _check(result: int, what: str) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
-    return result
 
 
 def enter(
@@ -64,17 +56,17 @@ def enter(
     if os.geteuid() == 0 and not is_own:
         # As root of this machine: its files then belong to the cell's root.
         namespaces.unshare(namespaces.CLONE_NEWNS)
-        tree = namespaces.idmapped_tree(user)
+        tree = mounts.idmapped_tree(user)
         namespaces.enter_user_namespace(user)
     else:
         if not is_own:
-            _check(_libc.setns(user, namespaces.CLONE_NEWUSER), "setns")
+            checked(libc.setns(user, namespaces.CLONE_NEWUSER), "setns")
         namespaces.unshare(namespaces.CLONE_NEWNS)
-        tree = namespaces.cloned_tree()
+        tree = mounts.cloned_tree()
     for space in spaces[1:]:
-        _check(_libc.setns(space, 0), "setns")
+        checked(libc.setns(space, 0), "setns")
     namespaces.unshare(namespaces.CLONE_NEWNS)
-    namespaces.mount("none", "/", "", namespaces.MS_REC | namespaces.MS_PRIVATE)
+    mounts.mount("none", "/", "", mounts.MS_REC | mounts.MS_PRIVATE)
     place = _mount_point(rules_path)
     _mount_rules(tree, place, recorded, covered, exchanged, overlay_bytes)
     return place
@@ -96,35 +88,35 @@ def _mount_point(wanted: str) -> str:
 def _mount_rules(
     tree: int, place: str, recorded: Iterable[str], covered: str, exchanged: Iterable[str], overlay_bytes: int
 ) -> None:
-    flags = namespaces.MS_NOSUID | namespaces.MS_NODEV
-    namespaces.mount("tmpfs", place, "tmpfs", flags, f"mode=755,size={overlay_bytes}")
+    flags = mounts.MS_NOSUID | mounts.MS_NODEV
+    mounts.mount("tmpfs", place, "tmpfs", flags, f"mode=755,size={overlay_bytes}")
     lower, upper, work, merged = (os.path.join(place, name) for name in ("lower", "upper", "work", "merged"))
     for path in (lower, upper, work, merged):
         os.mkdir(path, 0o755)
-    namespaces.move_tree(tree, lower)
+    mounts.move_tree(tree, lower)
     os.close(tree)
     os.chdir(lower)
-    namespaces.mount_overlay(merged, upper, work)
+    mounts.mount_overlay(merged, upper, work)
     for name in recorded:
         source = os.path.join(lower, name)
         if stat.S_ISDIR(os.lstat(source).st_mode):
-            namespaces.mount(source, os.path.join(merged, name), "", namespaces.MS_BIND)
+            mounts.mount(source, os.path.join(merged, name), "", mounts.MS_BIND)
     if covered:
         _cover(lower, merged, covered, exchanged)
     os.chdir("/")
-    namespaces.mount(merged, place, "", namespaces.MS_BIND | namespaces.MS_REC)
+    mounts.mount(merged, place, "", mounts.MS_BIND | mounts.MS_REC)
 
 
 def _cover(lower: str, merged: str, covered: str, exchanged: Iterable[str]) -> None:
     """Cover the directory `covered`, in which only the directories `exchanged` are seen as they are."""
     cover = os.path.join(merged, covered)
-    flags = namespaces.MS_NOSUID | namespaces.MS_NODEV
-    namespaces.mount("tmpfs", cover, "tmpfs", flags, f"mode=755,size={_COVER_BYTES}")
+    flags = mounts.MS_NOSUID | mounts.MS_NODEV
+    mounts.mount("tmpfs", cover, "tmpfs", flags, f"mode=755,size={_COVER_BYTES}")
     for name in exchanged:
         source = os.path.join(lower, covered, name)
         if os.path.isdir(source) and not os.path.islink(source):
             os.mkdir(os.path.join(cover, name), 0o755)
-            namespaces.mount(source, os.path.join(cover, name), "", namespaces.MS_BIND)
+            mounts.mount(source, os.path.join(cover, name), "", mounts.MS_BIND)
 
 
 def close_in(cwd: str, single_id: bool, memory_bytes: int, file_bytes: int) -> tuple[list[str], list[str]]:
@@ -152,7 +144,7 @@ def close_in(cwd: str, single_id: bool, memory_bytes: int, file_bytes: int) -> t
         header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
         low, high = kept & 0xFFFFFFFF, kept >> 32
         data = struct.pack("=6I", low, low, 0, high, high, 0)
-        _check(_libc.syscall(number, header, data), "capset")
+        checked(libc.syscall(number, header, data), "capset")
         held.append("no capability beyond the guest's")
     names = policy.ContainmentPolicy().never_executed() - policy.EXECUTIONS
     refused = [*names, *policy.NEVER_NEEDED.split()]
