@@ -20,7 +20,7 @@ from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.sources import RuleSource
 from triage_tui.setup import ensure_qemu
 
 _ROUNDS = 5

@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.peer_script import PeerScript
-from triage_tui.rulehost.protocol import Endian, GuestCall, IfreqField, PeerMode, RuleSource, StandIn
+from triage_tui.rulehost.protocol import Endian, GuestCall, IfreqField, PeerMode, StandIn
+from triage_tui.rulehost.sources import RuleSource
 
 WARM_UP = 200
 

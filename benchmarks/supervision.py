@@ -20,7 +20,7 @@ from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.sources import RuleSource
 from triage_tui.setup import ensure_program, ensure_qemu
 
 _NEVER = TriggerLimits(loop_repeats=10**9, sleep_repeats=10**9, idle_s=600, time_limit_s=600)

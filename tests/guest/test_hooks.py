@@ -16,7 +16,7 @@ from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.sources import RuleSource
 from triage_tui.runs.model import Syscall
 
 PATIENT = TriggerLimits(idle_s=10, time_limit_s=120, sleep_repeats=99)

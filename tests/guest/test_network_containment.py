@@ -17,7 +17,7 @@ from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.state import sockets
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.sources import RuleSource
 
 _SO_NETNS_COOKIE = 71
 """Linux 5.14, asm-generic/socket.h: the number of the socket's network name space."""

@@ -21,7 +21,7 @@ from triage_tui.guest.freezing.triggers import CallTrigger
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.sources import RuleSource
 from triage_tui.runs.model import Syscall
 
 LOG = str(EmulatorStart(1024).first_fd + 3)

@@ -19,7 +19,8 @@ from triage_tui.proposals.build import propose
 from triage_tui.rulebook.check.lint import lint
 from triage_tui.rulebook.rulefile import parse
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import Answer, GuestCall, RuleSource
+from triage_tui.rulehost.protocol import Answer, GuestCall
+from triage_tui.rulehost.sources import RuleSource
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.model import Reason
 from triage_tui.runs.reader import Run

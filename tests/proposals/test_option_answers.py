@@ -11,7 +11,8 @@ from tests.proposals.test_blocked_and_copied import ask, rules, run_of
 from tests.rulehost.memory_guest import MemoryGuest
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.proposals.build import propose
-from triage_tui.rulehost.protocol import Endian, RuleSource
+from triage_tui.rulehost.protocol import Endian
+from triage_tui.rulehost.sources import RuleSource
 
 VALUE, SIZE = 0x1000, 0x3000
 NO_OPTION = "-1 errno=92 (Protocol not available)"

@@ -23,7 +23,8 @@ from triage_tui.proposals.templates import load_library, read_templates
 from triage_tui.rulebook.check.lint import lint
 from triage_tui.rulebook.rulefile import parse
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import GuestCall, RuleSource
+from triage_tui.rulehost.protocol import GuestCall
+from triage_tui.rulehost.sources import RuleSource
 from triage_tui.runs import guest_abi
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.reader import Run

@@ -13,7 +13,7 @@ from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.supervisor import Guest
 from triage_tui.retry.addresses import AddressNames
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.sources import RuleSource
 
 RULE = b"""
 function do_syscall(num, ...)

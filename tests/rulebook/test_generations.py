@@ -17,7 +17,7 @@ from triage_tui.rulebook.generation_list import listed
 from triage_tui.rulebook.generations import ACTIVATE_STEPS, ROLLBACK_STEPS, activate, current, rollback
 from triage_tui.rulebook.layers import rules_of, to_sources
 from triage_tui.rulebook.lock import locked
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.sources import RuleSource
 
 BODY = b"function do_syscall() return 0, 0 end\n"
 A, B, PLAIN = "syscall/openat@a.lua", "syscall/openat@b.lua", "syscall/ioctl.lua"

@@ -7,7 +7,7 @@ import pytest
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import kinds, rulefile
 from triage_tui.rulebook.rulefile import RuleHeader
-from triage_tui.rulehost.protocol import Budget
+from triage_tui.rulehost.sources import Budget
 
 FULL = RuleHeader(
     id="fix-openat-3f2a91c0",

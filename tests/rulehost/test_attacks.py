@@ -9,7 +9,8 @@ import pytest
 from tests.rulehost.memory_guest import MemoryGuest
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.helpers import HELPERS
-from triage_tui.rulehost.protocol import GuestCall, Limits, RuleSource
+from triage_tui.rulehost.protocol import GuestCall
+from triage_tui.rulehost.sources import Limits, RuleSource
 
 LIMITS = Limits(wall_seconds=0.5)
 CALL = GuestCall("open", 5, (0x1000, 0))

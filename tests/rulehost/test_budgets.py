@@ -8,8 +8,9 @@ import pytest
 
 from tests.rulehost.memory_guest import MemoryGuest
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import Budget, GuestCall, Limits, RuleSource
+from triage_tui.rulehost.protocol import GuestCall
 from triage_tui.rulehost.rule_state import RuleState
+from triage_tui.rulehost.sources import Budget, Limits, RuleSource
 from triage_tui.runs.model import RuleHit
 
 CALL = GuestCall("open", 5, (0x1000,))

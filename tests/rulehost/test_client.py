@@ -13,7 +13,8 @@ import pytest
 from tests.rulehost.memory_guest import MemoryGuest
 from triage_tui.errors import TriageError
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import GuestCall, Limits, RuleSource
+from triage_tui.rulehost.protocol import GuestCall
+from triage_tui.rulehost.sources import Limits, RuleSource
 
 OPEN = GuestCall("open", 5, (0x1000,))
 

@@ -8,7 +8,8 @@ from tests.rulehost.memory_guest import MemoryGuest
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.helpers import EXTENSIONS, HELPERS, UNSUPPORTED
 from triage_tui.rulehost.peer_script import PeerScript, PeerStep
-from triage_tui.rulehost.protocol import Answer, Endian, GuestCall, Limits, RuleSource
+from triage_tui.rulehost.protocol import Answer, Endian, GuestCall
+from triage_tui.rulehost.sources import Limits, RuleSource
 
 SHOW = """
 local function show(...)

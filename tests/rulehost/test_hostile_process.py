@@ -8,7 +8,8 @@ from tests.rulehost.memory_guest import MemoryGuest
 from triage_tui.errors import TriageError
 from triage_tui.rulehost import process
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import GuestCall, Limits, RuleSource
+from triage_tui.rulehost.protocol import GuestCall
+from triage_tui.rulehost.sources import Limits, RuleSource
 
 # A program in the place of the real one: it greets and loads properly, then does `body` at the first run.
 IMPOSTOR = """

@@ -14,7 +14,8 @@ import pytest
 
 from tests.e2e.commands import command, triage
 from tests.programs import build
-from triage_tui.telemetry.doctor import Check, examine, exit_code, schema
+from triage_tui.telemetry.checks import Check
+from triage_tui.telemetry.doctor import examine, exit_code, schema
 from triage_tui.telemetry.kernel import (
     CELL,
     NOTIFICATION,

@@ -37,7 +37,7 @@ from triage_tui.rulebook.layers_in_words import started_in_words
 from triage_tui.rulebook.places import OWN, target_directory
 from triage_tui.rulebook.start_settings import StartRule, start_rules
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import Limits
+from triage_tui.rulehost.sources import Limits
 from triage_tui.runs.model import AT_START, RuleHit, StartSetting
 from triage_tui.runs.reader import Run
 from triage_tui.sfemu.running.directory import DirectoryHost

@@ -29,7 +29,7 @@ from triage_tui.rulebook.manifest import verify
 from triage_tui.rulebook.places import OWN, own_directories, shared_directory, target_directory
 from triage_tui.rulebook.start_settings import read_start_rule
 from triage_tui.rulehost.check import check_syntax
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.sources import RuleSource
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.files import inside, read_bounded
 from triage_tui.text import number_of, safe_line

@@ -40,7 +40,7 @@ from msgspec.structs import replace
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook.kinds import FILE_NAME, RULE_ID
-from triage_tui.rulehost.protocol import Budget, OnFailure, RuleSource
+from triage_tui.rulehost.sources import Budget, OnFailure, RuleSource
 from triage_tui.text import safe_line
 
 VERSION = 1

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 from triage_tui.rulehost import wire
 from triage_tui.rulehost.process import HostDied, HostProcess, HostTooSlow
-from triage_tui.rulehost.protocol import Limits
+from triage_tui.rulehost.sources import Limits
 
 _ENOSYS = 38
 

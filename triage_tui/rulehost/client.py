@@ -19,9 +19,10 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.rulehost import wire
 from triage_tui.rulehost.process import HostDied, HostProcess, HostTooSlow
-from triage_tui.rulehost.protocol import Answer, GuestAccess, GuestCall, Limits, RuleSource
+from triage_tui.rulehost.protocol import Answer, GuestAccess, GuestCall
 from triage_tui.rulehost.rule_state import RuleState
 from triage_tui.rulehost.service import EFFECTS, Service, signed_argument
+from triage_tui.rulehost.sources import Limits, RuleSource
 from triage_tui.runs.model import RuleHit
 
 _EPERM = 1

@@ -18,7 +18,7 @@ import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.rulehost import wire
-from triage_tui.rulehost.protocol import Limits
+from triage_tui.rulehost.sources import Limits
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _PIECE = 1 << 16

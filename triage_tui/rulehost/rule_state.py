@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from triage_tui.rulehost.protocol import Limits, RuleSource
+from triage_tui.rulehost.sources import Limits, RuleSource
 from triage_tui.runs.model import RuleHit
 from triage_tui.runs.model import RuleState as StateName
 

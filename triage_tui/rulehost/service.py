@@ -23,11 +23,11 @@ from triage_tui.rulehost.protocol import (
     STAND_INS,
     GuestAccess,
     IfreqField,
-    Limits,
     PeerMode,
     StandIn,
 )
 from triage_tui.rulehost.shared_values import SharedValues
+from triage_tui.rulehost.sources import Limits
 
 _ENOENT, _EIO, _EACCES, _EFAULT, _EINVAL, _ENOSPC = 2, 5, 13, 14, 22, 28
 _LAST_COMMON_ERRNO = 34

@@ -13,7 +13,7 @@ from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.calls.served_calls import CLOCKS
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.sources import RuleSource
 
 ANOTHER_TIME = b"""
 function after_syscall(num, ret, a1, a2)

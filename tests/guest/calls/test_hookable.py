@@ -14,7 +14,7 @@ from triage_tui.guest.calls.hookable import never_hookable
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.sources import RuleSource
 
 PASS = b"function do_syscall() return 0, 0 end"
 PATIENT = TriggerLimits(idle_s=10, time_limit_s=120, sleep_repeats=99)

@@ -19,7 +19,7 @@ from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.peer_script import PeerScript, PeerStep
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.sources import RuleSource
 
 Rootfs = Callable[[str], Path]
 

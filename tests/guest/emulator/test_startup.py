@@ -12,7 +12,7 @@ from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.sources import RuleSource
 
 RULE = b"""function after_syscall(num, ret, path)
   c_log(c_read_string(path) .. " " .. ret)

@@ -23,7 +23,7 @@ from triage_tui.guest.record.capture import capture
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.sources import RuleSource
 from triage_tui.runs.model import NOT_STARTED, Engine, Syscall
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import RunWriter

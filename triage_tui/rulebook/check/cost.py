@@ -17,7 +17,8 @@ from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.replay import replay
 from triage_tui.rulebook.check.replay_guest import RecordedGuest
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import Budget, GuestCall, Limits, RuleSource
+from triage_tui.rulehost.protocol import GuestCall
+from triage_tui.rulehost.sources import Budget, Limits, RuleSource
 from triage_tui.runs.model import Syscall
 
 ROUNDS = 200

@@ -22,7 +22,8 @@ from triage_tui.rulebook.check.recorded_arguments import Given
 from triage_tui.rulebook.check.replay_guest import RecordedGuest, Write
 from triage_tui.rulebook.lua.syntax import NotUnderstood
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import GuestCall, Limits
+from triage_tui.rulehost.protocol import GuestCall
+from triage_tui.rulehost.sources import Limits
 from triage_tui.runs import errnos, guest_abi
 from triage_tui.runs.model import RuleHit, Syscall
 

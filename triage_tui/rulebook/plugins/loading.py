@@ -17,7 +17,7 @@ from triage_tui.rulebook.lua.literals import lua_string
 from triage_tui.rulebook.plugins.reading import BadConfiguration, read_plugin
 from triage_tui.rulebook.plugins.shipped import lua_of
 from triage_tui.rulebook.rulefile import PLUGIN, parse
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.sources import RuleSource
 
 
 def plugin_source(plugin: str, source: bytes, rules_dir: str = "") -> RuleSource:

@@ -14,8 +14,8 @@ from triage_tui.guest.state.views import FrozenViews
 from triage_tui.rulehost import wire
 from triage_tui.rulehost.arguments import Arguments, BadRequest
 from triage_tui.rulehost.plain_values import facts_text
-from triage_tui.rulehost.protocol import Limits
 from triage_tui.rulehost.service import Service, signed_argument
+from triage_tui.rulehost.sources import Limits
 from triage_tui.sfemu.running.messages import MOST_BYTES
 
 _SHARED = ("write_integer", "write_bytes", "open_host", "probe_http")
