@@ -44,6 +44,7 @@ def test_everything_that_a_process_has_comes_back(qemu_dir: Path, tmp_path: Path
     assert after.output.decode().splitlines() == [
         "before",
         "errno 34 own 42 heap 104 map 109 read only by now",
+        "filled 0 one page of code shared heap at 5000 98 0",
         "sum 2.725956034537",
         "handled 1 blocked 1 0",
         "read 6 456789 same offset 10 cloexec 1",

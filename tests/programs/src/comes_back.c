@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 static __thread int own = 1;
+static char filled[3 * 65536] = {[0 ... 3 * 65536 - 1] = 'f'};
 static volatile int handled;
 
 static void handler(int number) { handled += number == SIGUSR1; }
@@ -20,7 +21,8 @@ int main(int argc, char **argv) {
     double sum = 0;
     volatile double third = 1.0 / 3;
     int pipes[2], file, listening, quiet;
-    char text[64] = "", *heap, *map, *fixed;
+    char text[64] = "", *heap, *map, *fixed, *code, *top, *shared;
+    int left = 0;
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(8099)};
     socklen_t length = sizeof address;
@@ -40,6 +42,15 @@ int main(int argc, char **argv) {
     fixed = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     strcpy(fixed, "read only by now");
     mprotect(fixed, 8192, PROT_READ);
+    memset(filled, 0, sizeof filled);
+    code = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    strcpy(code, "one page of code");
+    mprotect(code, 4096, PROT_READ | PROT_EXEC);
+    shared = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    strcpy(shared + 5000, "shared");
+    top = sbrk(300000);
+    memset(top, 'b', 300000);
+    brk(top + 5000);
     mkdir("/made", 0750);
     file = open("/made/file", O_RDWR | O_CREAT | O_APPEND, 0640);
     write(file, "0123456789", 10);
@@ -63,6 +74,11 @@ int main(int argc, char **argv) {
     getppid();
 
     printf("errno %d own %d heap %d map %d %s\n", errno, own, heap[2999999], map[4999], fixed);
+    for (unsigned i = 0; i < sizeof filled; i++) left += filled[i];
+    printf("filled %d %s %s heap at %d", left, code, shared + 5000, (int)((char *)sbrk(0) - top));
+    sbrk(300000);
+    for (int i = 5000; i < 300000; i++) left += top[i];
+    printf(" %d %d\n", top[4999], left);
     for (int i = 1000; i < 2000; i++) sum += third / i;
     printf("sum %.12f\n", sum);
     raise(SIGUSR1);

@@ -20,6 +20,7 @@ from triage_tui.guest.checkpoint.injecting import PAGE, Injector
 from triage_tui.guest.checkpoint.model import Checkpoint
 from triage_tui.guest.checkpoint.restoring import restore
 from triage_tui.guest.checkpoint.served_stub import ServedStub
+from triage_tui.guest.checkpoint.taking_memory import emulator_pages
 from triage_tui.guest.emulator.startup import EmulatorStart
 from triage_tui.guest.host import host_syscalls
 from triage_tui.guest.host.seccomp import Notification
@@ -56,6 +57,8 @@ class CheckpointSide(FrozenViews):
     """Where it has what the guest does at its signals, None where that was not looked for."""
     thread_pointer: int | None = None
     """Where it has the thread pointer, in bytes from the first general register; None: not known."""
+    emulator_pages: frozenset[int] = frozenset()
+    """Where the emulator itself has given it pages of code, before its first instruction."""
     restored_by: int = 0
     """Calls that were made in its place to restore a checkpoint, 0 for a guest that was started."""
     restored_ms: float = 0.0
@@ -96,6 +99,7 @@ class CheckpointSide(FrozenViews):
         """
         if goes_on is None and not self.spec.checkpoint:
             return
+        self.emulator_pages = emulator_pages(self.maps())
         stub = ServedStub(launched.stub, launched.carrier, self._serve_restoring)
         # First: writing registers through the stub would cut those of MIPS.
         with suppress(OSError):

@@ -69,8 +69,11 @@ class MemoryRestorer:
             raise TriageError(
                 f"its heap begins at 0x{now & mask:x} in a new process, and began at 0x{begin:x}"
             )
-        if self._injector.call("brk", end) & mask != end:
-            raise TriageError("its heap cannot be made as large as it was")
+        # A heap that became smaller keeps its memory in the emulator, which fills it with zeros when it grows
+        # again as long as it knows of it.
+        for size in (_end_of_chain(self._checkpoint.areas, end), end):
+            if self._injector.call("brk", size) & mask != size:
+                raise TriageError("its heap cannot be made as large as it was")
 
     def restore(self, fresh: list[Mapping]) -> None:
         """Make mappings and memory those of the checkpoint; `fresh` are those that the guest has now.
@@ -177,6 +180,17 @@ class MemoryRestorer:
                         raise TriageError(f"memory at 0x{run.start + at:x} cannot be written")
                     left -= written
                     at += written
+
+
+def _end_of_chain(areas: Iterable[Mapping], end: int) -> int:
+    """Return where the memory of no file that a heap up to `end` lies in, or that follows it, ends."""
+    found = end
+    for area in areas:
+        if area.start <= found + PAGE - 1 and area.end > found:
+            if area.path or area.perms != "rw-p" or area.name == "[stack]":
+                break
+            found = area.end
+    return found
 
 
 def _is_inside(part: Range, ranges: Iterable[Range]) -> bool:

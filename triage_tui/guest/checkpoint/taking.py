@@ -21,7 +21,7 @@ from triage_tui.guest.checkpoint.model import ChangedFile, Checkpoint, Facts, Fi
 from triage_tui.guest.checkpoint.moment import Moment, find_moment
 from triage_tui.guest.checkpoint.obstacles import Obstacle
 from triage_tui.guest.checkpoint.taking_files import Opened
-from triage_tui.guest.checkpoint.taking_memory import keep_pages
+from triage_tui.guest.checkpoint.taking_memory import emulator_pages, keep_pages, without_name
 from triage_tui.guest.checkpoint.writing import CHANGED_FILE, PAGES_FILE, write_checkpoint
 from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
 from triage_tui.guest.emulator.signal_actions import signal_numbers
@@ -82,8 +82,9 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
     for offset, content in moment.changes:
         state[offset : offset + len(content)] = content
     registers = arch.registers_from_env(bytes(state), location.pc_offset)
-    areas = guest.maps()
-    emulators = _check_areas(areas)
+    areas = [without_name(area) for area in guest.maps()]
+    _check_areas(areas)
+    emulators = guest.emulator_pages & emulator_pages(areas)
     opened = _open_files(guest)
     upper = guest.changes
     if upper < 0:
@@ -208,9 +209,7 @@ def _check_status(fields: dict[str, str], guest: Guest) -> None:
         raise Obstacle("it has taken another user or group id than it was started with")
 
 
-def _check_areas(areas: Iterable[Mapping]) -> set[int]:
-    """Return the addresses of the emulator's own pages."""
-    emulators: set[int] = set()
+def _check_areas(areas: Iterable[Mapping]) -> None:
     for area in areas:
         if area.path and not area.path.startswith("/"):
             raise Obstacle(
@@ -220,12 +219,9 @@ def _check_areas(areas: Iterable[Mapping]) -> set[int]:
             raise Obstacle(f"the mapping at 0x{area.start:x} is of a file without a name")
         if area.path.startswith("/dev/") and not area.path == "/dev/zero":
             raise Obstacle(f"the mapping at 0x{area.start:x} is of a device ({area.path})")
-        if not area.path and area.perms == "r-xp" and area.end - area.start == 4096 and not area.name:
-            emulators.add(area.start)
-    return emulators
 
 
-def _kept(areas: list[Mapping], emulators: set[int]) -> list[Mapping]:
+def _kept(areas: list[Mapping], emulators: frozenset[int]) -> list[Mapping]:
     """Return the areas whose pages are kept."""
     return [area for area in areas if area.start not in emulators]
 

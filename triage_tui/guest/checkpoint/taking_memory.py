@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
+
+import msgspec
 
 from triage_tui.guest.checkpoint.model import PAGE, PageRun
 from triage_tui.guest.checkpoint.obstacles import Obstacle
@@ -19,10 +21,34 @@ _MAP_PIECE = 1 << 17
 """Pages whose state is read at once."""
 
 
+def emulator_pages(areas: Iterable[Mapping]) -> frozenset[int]:
+    """Return where what looks like a page lies that the emulator itself gave the guest.
+
+    For returns from signal handlers, or ARM's helpers. A program's own page of code looks like that as well,
+    but was not there from the beginning.
+    """
+    return frozenset(
+        area.start
+        for area in areas
+        if not area.path and not area.name and area.perms == "r-xp" and area.end - area.start == PAGE
+    )
+
+
+def without_name(area: Mapping) -> Mapping:
+    """Return a mapping as the guest made it: the kernel keeps memory that is shared, and of no file, in one
+    that it calls /dev/zero (mm/shmem.c, shmem_zero_setup)."""
+    if area.path != "/dev/zero (deleted)" or not area.perms.endswith("s"):
+        return area
+    return msgspec.structs.replace(area, path="", offset=0)
+
+
 def keep_pages(
     pid: int, base: int, areas: Sequence[Mapping], output: BinaryIO, room: int, what: str = "its memory"
 ) -> tuple[list[PageRun], int]:
-    """Write the pages of `areas` that are not zero and not a file's; return them, and their bytes.
+    """Write the pages of `areas` that a new process would not have so; return them, and their bytes.
+
+    These are not a file's any more, and not zero where nothing else would be there. What is shared and of a
+    file is in the file.
 
     `base` is the host address of guest address 0. At most `room` bytes are written.
 
@@ -44,7 +70,9 @@ def keep_pages(
                     data = os.pread(memory.fileno(), size, base + at)
                     if len(data) < size:
                         raise OSError(5, f"memory at {at:#x} cannot be read")
-                    for first, count in _filled(data):
+                    # Where a file is mapped, zeros are what the program has put over the file's bytes.
+                    every = [(0, len(data) // PAGE)]
+                    for first, count in every if area.path else _filled(data):
                         part = data[first * PAGE : (first + count) * PAGE]
                         if written + len(part) > room:
                             raise Obstacle(
