@@ -240,12 +240,14 @@ class _Boot:
         real = self._view.canonical(path)
         if real is None or real in self._follower.followed or not self._view.is_file(path):
             return
+        if not self._finds.programs.is_shell_script(path) and not openwrt.is_script(self._view.head(path)):
+            return
         self._began = True
         try:
             with self._view.at_most(MAX_SCRIPT_STEPS):
                 if openwrt.is_script(self._view.head(path)):
                     openwrt.follow(self._follower, path, arguments[0] if arguments else "start", path)
-                elif self._finds.programs.is_shell_script(path):
+                else:
                     given = [Value(one) for one in arguments]
                     self._follower.follow_file(path, given, None, path, self._described(path), cwd)
         except LongScriptError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+
 import msgspec
 
 from triage_tui.campaign.discovery.programs import Programs, RunnableProgram
@@ -114,6 +116,10 @@ class Finds:
     def add(self, start: Start) -> bool:
         """Add a program, or say why it is left out; tell whether it is among the targets."""
         words = safe_line(" ".join(start.argv), 300)
+        start.program = self.view.in_image(start.program)
+        if (made := self.view.made_at(start.program)) is not None:
+            self.leave_out(words, f"its program {start.program} is not in the root: {made}", start.origin)
+            return False
         program = self.programs.runnable(start.program, start.argv)
         if not isinstance(program, RunnableProgram):
             self.leave_out(words, program, start.origin)
@@ -128,9 +134,14 @@ class Finds:
             self.leave_out(words, "its command line is too long", start.origin)
             return False
         cwd = start.cwd
-        if not self.view.is_directory(cwd):
+        cwd = self.view.in_image(cwd)
+        if not self.view.is_directory(cwd) or self.view.made_at(cwd) is not None:
             notes.append(f"its working directory {safe_line(cwd, 100)} is not in the root, so it begins in /")
             cwd = "/"
+        for word in start.argv[1:MAX_WORDS]:
+            path = posixpath.join(start.cwd, word.rpartition("=")[2])
+            if "/" in word and (made := self.view.made_at(path)) is not None:
+                notes.append(f"its argument {safe_line(word, 100)} is not in the root: {made}")
         self._started.add(words)
         key = (program.program, tuple(program.argv), cwd, tuple(sorted(start.env.items())), user, start.stdin)
         if key in self._seen:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from triage_tui.campaign.discovery.made import Made
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.guest.spec import open_in_root
 from triage_tui.text import safe_line
@@ -59,6 +60,10 @@ class RootView:
                 " which the firmware was unpacked"
             )
         self.root = root
+        self.made = Made()
+        """What scripts have made of it so far."""
+        self.cut: set[str] = set()
+        """Texts that were longer than MAX_TEXT."""
         self._progress = progress
         self._cancel = cancel
         self._steps = 0
@@ -110,6 +115,17 @@ class RootView:
                 del found[-1:]
                 continue
             place = self.root.joinpath(*found, part)
+            guest = "/" + "/".join((*found, part))
+            source = self.made.copies.get(guest)
+            if source is not None:
+                links += 1
+                if links > _MAX_LINKS:
+                    return None
+                found = []
+                parts += [piece for piece in source.split("/") if piece not in ("", ".")][::-1]
+                continue
+            if guest in self.made.gone:
+                return None
             try:
                 mode = os.lstat(place).st_mode
                 if not stat.S_ISLNK(mode):
@@ -118,7 +134,10 @@ class RootView:
                 links += 1
                 target = os.readlink(place)
             except (OSError, ValueError):
-                return None
+                if not self.made.has(guest):
+                    return None
+                found.append(part)
+                continue
             if links > _MAX_LINKS:
                 return None
             if target.startswith("/"):
@@ -129,10 +148,34 @@ class RootView:
     def status(self, path: str) -> os.stat_result | None:
         """Return what stat(2) tells of a guest path inside the root, None where there is nothing."""
         real = self.canonical(path)
-        try:
-            return None if real is None else os.lstat(self._host(real))
-        except (OSError, ValueError):
+        if real is None:
             return None
+        try:
+            return os.lstat(self._host(real))
+        except (OSError, ValueError):
+            text = self.made.texts.get(real)
+            kind = stat.S_IFREG if real in self.made.texts else stat.S_IFDIR
+            return os.stat_result((kind | 0o755, 0, 0, 1, 0, 0, 1 if text is None else len(text), 0, 0, 0))
+
+    def made_at(self, path: str) -> str | None:
+        """Return where a script makes what is at a guest path, as a sentence; None where no script does."""
+        real = self.canonical(path)
+        if real is None or not self.made.has(real) or os.path.lexists(self._host(real)):
+            return None
+        return f"it is made at boot ({self.made.origins.get(real, 'by a script')})"
+
+    def in_image(self, path: str) -> str:
+        """Return where the root itself has what scripts show at `path`; `path` where they show nothing."""
+        made = self.made
+        if not made.copies and not made.gone:
+            return path
+        self.made = Made()
+        try:
+            own = self.canonical(path)
+        finally:
+            self.made = made
+        real = self.canonical(path)
+        return path if real is None or own == real else real
 
     def is_directory(self, path: str) -> bool:
         """Tell whether it is a directory, or a link to one."""
@@ -147,6 +190,8 @@ class RootView:
     def is_link(self, path: str) -> bool:
         """Tell whether its last part is a symbolic link."""
         parent = self.canonical(posixpath.dirname(path) or "/")
+        if parent is not None and posixpath.join(parent, posixpath.basename(path)) in self.made.links:
+            return True
         try:
             return (
                 parent is not None
@@ -172,19 +217,26 @@ class RootView:
 
         What holds NUL bytes is no text.
         """
-        if path in self._texts:
-            return self._texts[path]
+        real = self.canonical(path)
+        if real is None:
+            return None
+        if real in self.made.texts:
+            return self.made.texts[real]
+        if real in self._texts:
+            return self._texts[real]
         self.step()
         found: bytes | None = None
         try:
-            with open(open_in_root(self.root, path), "rb") as file:
-                data = file.read(MAX_TEXT)
-            found = None if b"\0" in data else data
+            with open(open_in_root(self.root, real), "rb") as file:
+                data = file.read(MAX_TEXT + 1)
+            found = None if b"\0" in data else data[:MAX_TEXT]
+            if len(data) > MAX_TEXT:
+                self.cut.add(real)
         except (OSError, ValueError):
             pass
         self._kept_bytes += len(found or b"")
         if self._kept_bytes <= MAX_KEPT_BYTES:
-            self._texts[path] = found
+            self._texts[real] = found
         return found
 
     def lines(self, path: str) -> list[str]:
@@ -194,8 +246,11 @@ class RootView:
     def head(self, path: str, size: int = 256) -> bytes:
         """Return the first bytes of a regular file, none where there is no such file."""
         self.step()
+        real = self.canonical(path)
+        if real is None or real in self.made.texts:
+            return b"" if real is None else (self.made.texts[real] or b"")[:size]
         try:
-            with open(open_in_root(self.root, path), "rb") as file:
+            with open(open_in_root(self.root, real), "rb") as file:
                 return file.read(size)
         except (OSError, ValueError):
             return b""
@@ -214,9 +269,13 @@ class RootView:
                     if len(found) >= MAX_NAMES:
                         break
         except (OSError, ValueError):
-            return []
+            if real not in self.made.directories:
+                return []
         self.step(len(found) // 50)
-        return sorted(found)
+        made = self.made
+        if made.gone:
+            found = [name for name in found if posixpath.join(real, name) not in made.gone]
+        return sorted({*found, *made.below.get(real, ())})
 
     def glob(self, pattern: str, cwd: str = "/") -> list[str]:
         """Return the paths that a pattern of the shell stands for, none where it matches nothing."""

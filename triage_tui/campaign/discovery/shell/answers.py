@@ -118,6 +118,10 @@ class _Reader:
         path = posixpath.normpath(posixpath.join(self._cwd, operand.text))
         if any(path == place or path.startswith(place + "/") for place in _OF_KERNEL):
             return None
+        if self._view.made.is_doubtful(self._view.canonical(path) or path) and (
+            path in self._view.made.doubtful or self._view.status(path) is None
+        ):
+            return None
         if operator in "hL":
             return self._view.is_link(path)
         status = self._view.status(path)

@@ -71,9 +71,14 @@ class Branches:
     def test(self, shell: ShellState, node: Node) -> Answer:
         """Return what `[ ]` or `[[ ]]` gives."""
         if "((" in shell.script.between(node.start_byte, node.start_byte + 2):
-            return None
+            return self.counted(shell, node)
         double = shell.script.between(node.start_byte, node.start_byte + 2) == "[["
         return test(self._follower.view, shell.cwd, self._test_words(shell, node, 0, double))
+
+    def counted(self, shell: ShellState, node: Node) -> Answer:
+        """Return what `(( ))` gives."""
+        value = self._follower.words.number(shell, node, 2, 2)
+        return None if value.text is None else value.text != "0"
 
     def _test_words(self, shell: ShellState, node: Node, depth: int, double: bool) -> list[Value]:
         words: list[Value] = []
@@ -207,19 +212,43 @@ class Branches:
             )
 
     def while_(self, shell: ShellState, node: Node) -> None:
-        """Follow one turn of a `while` or `until`."""
+        """Follow the turns of a `while` or `until`: one where it has no end, or none that is known."""
         asked, _ = _parts(node, "do_group")
         body = [child for child in node.named_children if child.type == "do_group"]
-        answer = self._condition(shell, asked)
         until = bool(node.children) and node.children[0].type == "until"
-        answer = negated(answer) if until else answer
         said = _said(shell, asked)
-        if answer is None:
-            self._follower.perhaps(shell, body, f"only {'until' if until else 'while'} {said} holds")
-        elif answer:
-            self._turn(shell, body)
-        else:
-            self._follower.never(shell, body, f"only {'until' if until else 'while'} {said} holds")
+        why = f"only {'until' if until else 'while'} {said} holds"
+        endless = said.partition("` (")[0].strip("` ;") in _ENDLESS
+        for turn in range(MAX_TURNS):
+            before = _changing(shell)
+            answer = self._condition(shell, asked)
+            answer = negated(answer) if until else answer
+            if answer is None:
+                self._follower.perhaps(shell, body, why)
+            elif answer is False and not turn:
+                self._follower.never(shell, body, why)
+            if not answer:
+                return
+            if self._turn(shell, body) or endless or _changing(shell) == before:
+                return
+        place = shell.script.place(node)
+        self._follower.finds.leave_out(f"while {said}", f"only {MAX_TURNS} turns were followed", place)
+
+    def counted_for(self, shell: ShellState, node: Node) -> None:
+        """Follow `for ((first; while; step))`."""
+        first, condition, step = (node.child_by_field_name(one) for one in _COUNTED)
+        body = [child for child in node.named_children if child.type in ("do_group", "compound_statement")]
+        if first is not None:
+            self._follower.words.number(shell, first, 0, 0)
+        for _ in range(MAX_TURNS):
+            value = self._follower.words.number(shell, condition, 0, 0) if condition is not None else None
+            if value is None or value.text is None:
+                self._follower.perhaps(shell, body, f"in a turn of `{_short(shell.script.text(node))}`")
+                return
+            if value.text == "0" or self._turn(shell, body):
+                return
+            if step is None or self._follower.words.number(shell, step, 0, 0).text is None:
+                return
 
     def _turn(self, shell: ShellState, body: Sequence[Node]) -> bool:
         """Follow one turn of a loop; tell whether the loop ends with it."""
@@ -228,6 +257,16 @@ class Branches:
         except LeaveLoop as left:
             return left.ends
         return False
+
+
+_ENDLESS = frozenset(("true", ":", "[ 1 ]", "[ true ]", "test 1", "sleep", "((1))", "[ 1 = 1 ]"))
+_COUNTED = ("initializer", "condition", "update")
+
+
+def _changing(shell: ShellState) -> tuple[object, ...]:
+    """What a turn of a loop can change so that the next is another one."""
+    lines = -1 if shell.input is None else len(shell.input)
+    return dict(shell.variables), list(shell.positional), shell.cwd, lines
 
 
 def _parts(node: Node, word: str) -> tuple[list[Node], list[Node]]:

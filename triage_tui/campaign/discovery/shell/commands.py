@@ -6,18 +6,21 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from triage_tui.campaign.discovery.shell.answers import Answer, test
+from triage_tui.campaign.discovery.shell.arithmetic import evaluate
 from triage_tui.campaign.discovery.shell.state import ShellState, Value
 
 if TYPE_CHECKING:
     from triage_tui.campaign.discovery.shell.follow import Follower
 
 _NOTHING_NAMES = """
-: true set trap ulimit umask wait hash alias unalias jobs fg bg history enable shopt bind times let disown
+: true set trap ulimit umask wait hash alias unalias jobs fg bg history enable shopt bind times disown
 complete log_daemon_msg log_end_msg log_progress_msg log_action_msg log_action_begin_msg
 log_action_end_msg log_success_msg log_failure_msg log_warning_msg log_begin_msg success failure passed
 warning ebegin eend einfo ewarn eerror checkpath confirm action_msg echo_success echo_failure
 """
 _NOTHING = frozenset(_NOTHING_NAMES.split())
+_READ_VALUES = frozenset("pntduN")
+"""Options of `read` that have a value of their own."""
 
 
 class ExitShell(Exception):
@@ -70,10 +73,10 @@ def built_in(follower: Follower, shell: ShellState, name: str, words: list[Value
                 shell.functions.pop(one.text or "", None)
             return True, True
         case "read":
-            for one in arguments:
-                if one.text and not one.text.startswith("-"):
-                    shell.set(one.text, Value(None, f"{one.text} is read while the script runs"))
-            return True, None
+            return True, _read(shell, arguments)
+        case "let":
+            values = [evaluate(shell, one.text) if one.text is not None else one for one in arguments]
+            return True, values[-1].text != "0" if values and values[-1].text is not None else None
         case "getopts" | "pidof" | "pgrep" | "kill" | "killproc" | "pidofproc" | "checkpid":
             # Nothing runs yet when the first script begins.
             return True, False
@@ -108,6 +111,43 @@ def _set(shell: ShellState, arguments: list[Value]) -> None:
             return
     if arguments and arguments[0].text is not None and arguments[0].text[:1] not in ("-", "+"):
         shell.positional = list(arguments)
+
+
+def _read(shell: ShellState, arguments: list[Value]) -> Answer:
+    """Give variables the words of the next line of the standard input, where that is known."""
+    names: list[str] = []
+    raw = False
+    at = 0
+    while at < len(arguments):
+        text = arguments[at].text or ""
+        at += 1
+        if not text.startswith("-"):
+            names.append(text)
+        elif text[-1:] in _READ_VALUES:
+            at += 1
+        raw = raw or (text.startswith("-") and "r" in text)
+    names = [name for name in names if name] or ["REPLY"]
+    if shell.input is None:
+        for name in names:
+            shell.set(name, Value(None, f"{name} is read while the script runs"))
+        return None
+    if not shell.input:
+        for name in names:
+            shell.set(name, Value(""))
+        return False
+    line = shell.input.pop(0)
+    line = line if raw else line.replace("\\", "")
+    given = shell.get("IFS").text if "IFS" in shell.variables else " \t\n"
+    given = " \t\n" if given is None else given
+    blanks = "".join(char for char in given if char in " \t\n")
+    rest = line.strip(blanks) if blanks else line
+    for name in names[:-1]:
+        cut = next((index for index, char in enumerate(rest) if char in given), len(rest))
+        shell.set(name, Value(rest[:cut]))
+        behind = rest[cut:].lstrip(blanks) if blanks else rest[cut:]
+        rest = behind[1:].lstrip(blanks) if behind[:1] and behind[0] in given else behind
+    shell.set(names[-1], Value(rest))
+    return True
 
 
 def _declare(shell: ShellState, name: str, arguments: list[Value]) -> None:

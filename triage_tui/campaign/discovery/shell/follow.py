@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from triage_tui.campaign.discovery.found import Finds
 from triage_tui.campaign.discovery.openwrt import Instance
 from triage_tui.campaign.discovery.programs import INIT_D_SCRIPT
+from triage_tui.campaign.discovery.root_view import MAX_TEXT
 from triage_tui.campaign.discovery.settings import Settings
 from triage_tui.campaign.discovery.shell.answers import Answer, negated
 from triage_tui.campaign.discovery.shell.branches import Branches
 from triage_tui.campaign.discovery.shell.commands import ExitShell, LeaveLoop, ReturnFunction
-from triage_tui.campaign.discovery.shell.running import Runner
+from triage_tui.campaign.discovery.shell.making import given_lines, write
+from triage_tui.campaign.discovery.shell.running import LIBRARIES, Runner
 from triage_tui.campaign.discovery.shell.state import Function, ShellState, Value
 from triage_tui.campaign.discovery.shell.substitutions import printed
 from triage_tui.campaign.discovery.shell.syntax import Script, parse
@@ -127,6 +129,8 @@ class Follower:
         source = self.view.text(path)
         if source is None:
             return None
+        if (self.view.canonical(path) or path) in self.view.cut:
+            self.finds.leave_out(path, f"only its first {MAX_TEXT >> 10} KiB were read", path)
         self.view.step(len(source) // _BYTES_A_STEP)
         return parse(path, source)
 
@@ -167,7 +171,16 @@ class Follower:
             return None
         script = self.script(path)
         if script is None:
-            return False
+            made = self.view.made_at(path)
+            if not path.startswith(LIBRARIES):
+                shell.unread = path
+            why = made
+            if made is None and self.view.made.is_doubtful(self.view.canonical(path) or path):
+                why = "whether it is there is known on the device alone"
+            if why is None:
+                return False
+            self.finds.leave_out(f". {path}", f"{why}, so what it sets is not known", shell.script.path)
+            return None
         self.followed.add(self.view.canonical(path) or path)
         before, shell.script = shell.script, script
         shell.depth += 1
@@ -271,10 +284,7 @@ class Follower:
                 self.runner.assignments(shell, node)
                 return True
             case "redirected_statement":
-                body = node.child_by_field_name("body")
-                status = self.statement(shell, body, background) if body is not None else True
-                self._after_heredoc(shell, node, background)
-                return status
+                return self._redirected(shell, node, background)
             case "list":
                 return self._branches.listed(shell, node, background)
             case "pipeline":
@@ -282,6 +292,7 @@ class Follower:
             case "negated_command":
                 return negated(self.statements(shell, node.children))
             case "test_command":
+                self.runner.assumed = False
                 return self._branches.test(shell, node)
             case "if_statement":
                 self._branches.if_(shell, node)
@@ -289,8 +300,11 @@ class Follower:
             case "case_statement":
                 self._branches.case(shell, node)
                 return None
-            case "for_statement" | "c_style_for_statement":
+            case "for_statement":
                 self._branches.for_(shell, node)
+                return None
+            case "c_style_for_statement":
+                self._branches.counted_for(shell, node)
                 return None
             case "while_statement":
                 self._branches.while_(shell, node)
@@ -302,9 +316,25 @@ class Follower:
                 return True
             case "subshell":
                 return self._aside(shell, node.children)
+            case "compound_statement" if node.children and node.children[0].type == "((":
+                return self._branches.counted(shell, node)
             case "compound_statement" | "do_group" | "ERROR" | "else_clause" | "program":
                 return self.statements(shell, node.children)
         return None
+
+    def _redirected(self, shell: ShellState, node: Node, background: bool) -> Answer:
+        """Follow a statement with its standard input, and know what it writes."""
+        body = node.child_by_field_name("body")
+        before, given = shell.input, given_lines(self, shell, node)
+        if given is not None:
+            shell.input = given
+        try:
+            status = self.statement(shell, body, background) if body is not None else True
+            self._after_heredoc(shell, node, background)
+        finally:
+            shell.input = before
+        write(self, shell, node)
+        return status
 
     def _pipeline(self, shell: ShellState, node: Node, background: bool) -> Answer:
         """Follow the commands of a pipeline; what is only looked through is asked, not started."""
@@ -314,11 +344,23 @@ class Follower:
         self.runner.asking += asked
         try:
             answer: Answer = None
+            before: Node | None = None
             for child in node.named_children:
-                answer = self._aside(shell, [child], background)
+                inner = shell.copy()
+                if before is not None:
+                    inner.input = self._handed_on(shell, before)
+                answer = self._aside(inner, [child], background)
+                before = child
             return answer
         finally:
             self.runner.asking -= asked
+
+    def _handed_on(self, shell: ShellState, node: Node) -> list[str] | None:
+        """Return the lines that a command of a pipeline gives to the next, None where they are unknown."""
+        if node.type != "command":
+            return None
+        value = printed(self, shell, self.command_words(shell, node), "")
+        return None if value.text is None else value.text.splitlines()
 
     def _after_heredoc(self, shell: ShellState, node: Node, background: bool) -> None:
         """Follow what stands behind a here-document's beginning on its line: the tree holds it inside."""

@@ -13,6 +13,7 @@ from triage_tui.campaign.discovery.launches import NO_START, Launch, unwrapped, 
 from triage_tui.campaign.discovery.programs import MULTI_CALL
 from triage_tui.campaign.discovery.shell.answers import Answer
 from triage_tui.campaign.discovery.shell.commands import ExitShell, built_in
+from triage_tui.campaign.discovery.shell.making import make
 from triage_tui.campaign.discovery.shell.state import ShellState, Value
 from triage_tui.campaign.discovery.tools import QUERIES, SHELLS, TOOLS, no_service
 
@@ -168,7 +169,13 @@ class Runner:
         if name in ("exit", "return") and not shell.dead:
             follower.ended = f"it ends at {said.place}, as {follower.decision}" if follower.decision else ""
         if not is_own:
+            before = shell.variables.get("IFS")
+            if name == "read" and "IFS" in environment:
+                shell.set("IFS", environment["IFS"])
             is_own, status = built_in(follower, shell, name, words)
+            if name == "read" and "IFS" in environment:
+                shell.variables.pop("IFS")
+                shell.variables |= {"IFS": before} if before is not None else {}
         if is_own:
             return status
         if name == "exec" and len(words) == 1:
@@ -209,7 +216,8 @@ class Runner:
             return None if self.asking else True
         unset = [one for one, value in environment.items() if value.text is None]
         given = {one: value.text for one, value in environment.items() if value.text is not None}
-        notes = [f"nothing sets {', '.join(said.unset)}"] if said.unset else []
+        unread = f", unless {shell.unread} does, which cannot be read here" if shell.unread else ""
+        notes = [f"nothing sets {', '.join(said.unset)}{unread}"] if said.unset else []
         notes += said.doubts
         notes += [f"its variable {one} is not known: {environment[one].why}" for one in unset]
         launch.env = {**shell.environment(), **given, **launch.env}
@@ -231,6 +239,7 @@ class Runner:
         if why and not launch.daemon:
             if shown in TOOLS and not shell.dead:
                 follower.finds.tool(shown, shell.script.path)
+                make(follower.view, shell, launch.words[name in MULTI_CALL :], said.place)
             elif shown not in TOOLS:
                 self._leave_out(shell, said, why)
             return None if self.asking else True

@@ -46,6 +46,10 @@ class ShellState(msgspec.Struct, kw_only=True):
     dead: str = ""
     """Why this is never reached on the device as its root is, "" where it is."""
     depth: int = 0
+    input: list[str] | None = None
+    """Lines of the standard input that were not read yet, None where these are not known."""
+    unread: str = ""
+    """A file that was to be read in and cannot be: it may set variables."""
     doubts: dict[str, str] = {}
     """Variable -> a sentence without its end that says where its value is another one."""
     locals: list[dict[str, Value | None]] = []
@@ -64,6 +68,8 @@ class ShellState(msgspec.Struct, kw_only=True):
             conditions=self.conditions,
             dead=self.dead,
             depth=self.depth,
+            input=None if self.input is None else list(self.input),
+            unread=self.unread,
             doubts=dict(self.doubts),
             locals=[dict(frame) for frame in self.locals],
         )
@@ -79,6 +85,7 @@ class ShellState(msgspec.Struct, kw_only=True):
             user=self.user,
             conditions=self.conditions,
             dead=self.dead,
+            unread=self.unread,
             depth=self.depth + 1,
         )
 

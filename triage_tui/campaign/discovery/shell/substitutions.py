@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+from triage_tui.campaign.discovery.shell.arithmetic import evaluate
 from triage_tui.campaign.discovery.shell.state import ShellState, Value
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 _OF_DEVICE = ("/proc/", "/sys/", "/dev/")
 _MAX_SEQUENCE = 256
+_COUNTING = frozenset("+-*/%")
 
 
 def printed(follower: Follower, shell: ShellState, words: list[Value], text: str) -> Value:
@@ -61,6 +63,9 @@ def printed(follower: Follower, shell: ShellState, words: list[Value], text: str
             lowest, highest = (1, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[-1])
             step = numbers[1] if len(numbers) > 2 else 1
             return Value("\n".join(map(str, range(lowest, highest + 1, step or 1)[:_MAX_SEQUENCE])))
+        case "expr" if len(given) == 3 and given[1] in _COUNTING:
+            number = evaluate(shell, " ".join(given))
+            return unknown if number.text is None else number
         case "pidof" | "pgrep" | "pidofproc":
             # Nothing runs yet when the first script begins.
             return Value("")

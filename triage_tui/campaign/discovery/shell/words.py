@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from triage_tui.campaign.discovery.root_view import RootView, has_pattern
+from triage_tui.campaign.discovery.shell.arithmetic import evaluate
 from triage_tui.campaign.discovery.shell.state import MAX_VALUE, ShellState, Value
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ MAX_FIELDS = 2000
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _QUOTED_ESCAPE = re.compile(r"\\([$`\"\\\n])")
 _PARAMETER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#?$!-])(:?[-=+?]|##?|%%?)?")
+
+
+_ANSI_ESCAPE = re.compile(r"\\([abefnrtv\\'\"])")
+_ANSI = {"a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"} | {
+    char: char for char in "\\'\""
+}
+_EXPANSIONS = frozenset(("simple_expansion", "expansion", "command_substitution", "arithmetic_expansion"))
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -68,7 +76,7 @@ class Words:
             case "raw_string":
                 return [Field(text(node)[1:-1])]
             case "ansi_c_string":
-                return [Field(text(node)[2:-1])]
+                return [Field(_ANSI_ESCAPE.sub(_ansi, text(node)[2:-1]))]
             case "translated_string" | "command_name":
                 fields: list[Field] = []
                 for child in node.named_children:
@@ -77,18 +85,66 @@ class Words:
             case "concatenation":
                 return self._concatenated(shell, node, quoted)
             case "simple_expansion":
-                return self._split(self._parameter(shell, text(node).lstrip()[1:], quoted), quoted)
+                return self._split(shell, self._parameter(shell, text(node).lstrip()[1:], quoted), quoted)
             case "expansion":
-                return self._split(self._braced(shell, node, quoted), quoted)
+                return self._split(shell, self._braced(shell, node, quoted), quoted)
             case "command_substitution":
                 value = self._substitute(shell, node)
-                return self._split([Field(value.text, value.why)], quoted)
-            case "arithmetic_expansion" | "process_substitution":
+                return self._split(shell, [Field(value.text, value.why)], quoted)
+            case "arithmetic_expansion":
+                value = self.number(shell, node, 3, 2)
+                return [Field(value.text, value.why)]
+            case "process_substitution":
                 return [Field(None, f"the value of {text(node)[:60]} is not known")]
             case "variable_assignment":
                 return [Field(text(node))]
         raw = text(node)
         return [Field(_ESCAPE.sub(_unescaped, raw), pattern=not quoted and has_pattern(raw))]
+
+    def number(self, shell: ShellState, node: Node, head: int, tail: int) -> Value:
+        """Return the value of an arithmetic expression between the first and the last bytes of a node."""
+        source = shell.script.text(node)
+        blanks = _blanks(source)
+        if source[blanks : blanks + 2] == "$[":
+            head, tail = 2, 1
+        parts: list[str] = []
+        at = node.start_byte + blanks + head
+        for child in _expansions(node):
+            if child.start_byte < at:
+                continue
+            value = self.single(shell, child)
+            if value.text is None:
+                return value
+            parts += [shell.script.between(at, child.start_byte), value.text]
+            at = child.end_byte
+        parts.append(shell.script.between(at, max(at, node.end_byte - tail)))
+        return evaluate(shell, "".join(parts))
+
+    def here_document(self, shell: ShellState, node: Node) -> Value:
+        """Return the text of a here-document."""
+        starts = [shell.script.text(one) for one in node.named_children if one.type == "heredoc_start"]
+        body = next((one for one in node.named_children if one.type == "heredoc_body"), None)
+        if body is None:
+            return Value("")
+        fields = [Field("")]
+        at = body.start_byte
+        if not set("'\"\\") & set(starts[0] if starts else ""):
+            for child in body.named_children:
+                if child.type == "heredoc_content":
+                    continue
+                fields = _glued(fields, [Field(_quoted(shell.script.between(at, child.start_byte)))])
+                fields = _glued(fields, self.fields(shell, child, quoted=True))
+                at = child.end_byte
+            rest = shell.script.between(at, body.end_byte)
+            if "`" in rest:
+                return Value(None, "what a here-document holds is not known")
+            fields = _glued(fields, [Field(_quoted(rest))])
+        else:
+            fields = [Field(shell.script.text(body))]
+        value = _joined(fields)
+        if value.text is not None and shell.script.text(node).startswith("<<-"):
+            return Value(re.sub(r"^\t+", "", value.text, flags=re.MULTILINE))
+        return value
 
     def _string(self, shell: ShellState, node: Node) -> list[Field]:
         fields = [Field("")]
@@ -187,8 +243,8 @@ class Words:
         value = _joined(fields, " ")
         return Field(value.text, value.why)
 
-    def _split(self, fields: list[Field], quoted: bool) -> list[Field]:
-        """Split what an expansion gave at blanks, unless it stands in quotes."""
+    def _split(self, shell: ShellState, fields: list[Field], quoted: bool) -> list[Field]:
+        """Split what an expansion gave at the characters of IFS, unless it stands in quotes."""
         if quoted:
             value = _joined(fields, " ")
             return [Field(value.text, value.why)]
@@ -197,8 +253,37 @@ class Words:
             if field.text is None:
                 found.append(field)
             else:
-                found += [Field(part, "", has_pattern(part)) for part in field.text.split()]
+                found += [Field(part, "", has_pattern(part)) for part in split_fields(shell, field.text)]
         return found[:MAX_FIELDS]
+
+
+def split_fields(shell: ShellState, text: str) -> list[str]:
+    """Split a text at the characters of IFS: blanks together, others each for itself (POSIX, 2.6.5)."""
+    given = shell.variables.get("IFS")
+    if given is None or given.text is None or given.text == " \t\n":
+        return text.split()
+    blanks = "".join(char for char in given.text if char in " \t\n")
+    others = "".join(char for char in given.text if char not in " \t\n")
+    text = text.strip(blanks) if blanks else text
+    if not given.text or not text:
+        return [text] if text else []
+    blank = f"[{re.escape(blanks)}]" if blanks else ""
+    between = f"{blank}*[{re.escape(others)}]{blank}*" if blanks else f"[{re.escape(others)}]"
+    parts = re.split(f"{between}|{blank}+" if blanks and others else between if others else f"{blank}+", text)
+    return parts[:-1] if others and parts[-1] == "" else parts
+
+
+def _expansions(node: Node) -> list[Node]:
+    """Return the expansions inside of an arithmetic expression, in their order."""
+    found: list[Node] = []
+    waiting = list(node.children)[::-1]
+    while waiting and len(found) < MAX_FIELDS:
+        child = waiting.pop()
+        if child.type in _EXPANSIONS:
+            found.append(child)
+        else:
+            waiting += list(child.children)[::-1]
+    return found
 
 
 def _glued(before: list[Field], after: list[Field]) -> list[Field]:
@@ -238,6 +323,10 @@ def _trimmed(value: Value, operand: Field, operator: str) -> Field:
         if fnmatch.fnmatchcase(part, operand.text):
             return Field(text[cut:] if operator[0] == "#" else text[:cut])
     return Field(text)
+
+
+def _ansi(match: re.Match[str]) -> str:
+    return _ANSI.get(match[1], match[0])
 
 
 def _blanks(text: str) -> int:
