@@ -169,13 +169,13 @@ class Runner:
         if name in ("exit", "return") and not shell.dead:
             follower.ended = f"it ends at {said.place}, as {follower.decision}" if follower.decision else ""
         if not is_own:
-            before = shell.variables.get("IFS")
+            ifs = shell.variables.get("IFS")
             if name == "read" and "IFS" in environment:
                 shell.set("IFS", environment["IFS"])
             is_own, status = built_in(follower, shell, name, words)
             if name == "read" and "IFS" in environment:
                 shell.variables.pop("IFS")
-                shell.variables |= {"IFS": before} if before is not None else {}
+                shell.variables |= {"IFS": ifs} if ifs is not None else {}
         if is_own:
             return status
         if name == "exec" and len(words) == 1:
