@@ -16,6 +16,7 @@ import pytest
 from tests.cli.strict import printed
 from tests.packaging.checkout import ROOT
 from triage_tui.cli.main import main
+from triage_tui.errors import TriageError
 from triage_tui.retry.tracing.building import MAX_LACKING, MAX_STEPS
 from triage_tui.retry.tracing.finding import find
 from triage_tui.retry.tracing.model import Trace, TraceStep
@@ -166,6 +167,24 @@ def test_a_rule_that_was_only_proposed_is_traced_to_where_it_came_from(workspace
     (proposal,) = [step for step in trace.steps if step.kind == "proposal" and step.run == first]
     assert [found in rule.file for rule in proposal.rules] == [True]
     assert "hypothesis" in {step.kind for step in led_to(trace, proposal)}
+
+
+def test_a_number_names_a_run_as_everywhere(workspace: Workspace) -> None:
+    first, *_ = runs_of(workspace)
+    (rule,) = rules_of(traced(workspace, first))
+    # Identifiers of rules hold digits, too.
+    digit = next(char for char in rule if char.isdigit())
+    for name in (first[-1], first[-5:], first[8:]):
+        assert (find(workspace, name).of, find(workspace, name).name) == ("run", first)
+    for name in ("0", digit * 9, "0_0"):
+        with pytest.raises(TriageError, match="run"):
+            find(workspace, name)
+    (acted,) = (step for step in traced(workspace, rule).steps if step.kind == "acted")
+    for name in (f"fix/syscall/openat@{rule}.lua", rule, acted.rules[0].sha256):
+        assert (find(workspace, name).of, find(workspace, name).name) == ("rule", rule)
+    # What hundreds of identifiers hold names none.
+    with pytest.raises(TriageError, match="give at least 4 letters"):
+        find(workspace, "fix", "rule")
 
 
 def test_a_story_is_traced_over_its_runs(workspace: Workspace) -> None:

@@ -42,6 +42,7 @@ def write_run(
     reason: Any = "exit",
     exit_code: int | None = 1,
     writer: RunWriter | None = None,
+    moment: int = 0,
     **fields: Any,
 ) -> Path:
     calls = [failed_open(1, "/etc/x.conf")] if calls is None else calls
@@ -54,7 +55,10 @@ def write_run(
         reason=reason,
         created_at="2026-01-31T02:00:00+00:00",
         trigger=Trigger(
-            seq=calls[-1].seq + 1 if calls else 1, syscall_name="exit_group", exit_code=exit_code
+            seq=calls[-1].seq + 1 if calls else 1,
+            syscall_name="exit_group",
+            exit_code=exit_code,
+            ts_mono_ns=moment,
         ),
         target=Target(program="/sbin/x", argv=["x"], arch="mipsel", target_id="x-1"),
         regs=[Register(num=2, name="v0", value=0x1234, size=4)],

@@ -85,17 +85,26 @@ class Prometheus:
             lambda: self.value(expression) == value, lambda: f"{expression} is {self.value(expression)}"
         )
 
+    def has(self, expression: str) -> None:
+        """Wait until an expression has values that are numbers."""
+
+        def values() -> bool:
+            found = self.get("query", query=expression)["result"]
+            return any(one["value"][1] != "NaN" for one in found)
+
+        wait_until(values, lambda: f"nothing answers {expression}")
+
 
 @contextmanager
-def scraping(place: Path, target: str, rules: Path) -> Iterator[Prometheus]:
-    """Run a Prometheus that scrapes `target` (HOST:PORT) each half second, with its files below `place`."""
+def scraping(place: Path, targets: list[str], rules: Path) -> Iterator[Prometheus]:
+    """Run a Prometheus that scrapes `targets` (HOST:PORT) each half second, with its files below `place`."""
     port = free_port()
     place.mkdir()
     config = place / "prometheus.yml"
     config.write_text(
         "global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 1s}\n"
         f"rule_files: ['{rules}']\n"
-        f"scrape_configs: [{{job_name: triage-tui, static_configs: [{{targets: ['{target}']}}]}}]\n"
+        f"scrape_configs: [{{job_name: triage-tui, static_configs: [{{targets: {targets!r}}}]}}]\n"
     )
     command = [
         str(ensure_prometheus() / "prometheus"),

@@ -138,7 +138,8 @@ def run(args: argparse.Namespace) -> int:
         printer = _Printer(state, args.json)
         disk = options.disk_bytes
         try:
-            with metrics_of_campaign(args.metrics, workspace.runs_dir, directory.name, printer.counts, disk):
+            runs, counts, taken = workspace.runs_dir, printer.counts, printer.taken
+            with metrics_of_campaign(args.metrics, runs, directory.name, counts, taken, disk):
                 ended = carry_out(
                     workspace,
                     directory,
@@ -260,6 +261,10 @@ class _Printer:
         self._targets = len(state.targets)
         self._done = sum(state.outcome(target.target) is not None for target in state.targets)
         self._began = _now()
+        self._taken: list[float] = []
+
+    def taken(self) -> list[float]:
+        return self._taken
 
     def counts(self) -> dict[str, int]:
         return self._state.counts()
@@ -271,6 +276,8 @@ class _Printer:
         self._state.last = {**self._state.last, target.target: progress}
         if progress.event in ("finished", "refused", "lost"):
             self._done += 1
+        if progress.event == "finished":
+            self._taken.append(progress.seconds)
         with suppress(BrokenPipeError):
             if self._as_json:
                 print_json(progress)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from triage_tui.telemetry.metrics.following import Belongs
-    from triage_tui.telemetry.metrics.server import Targets
+    from triage_tui.telemetry.metrics.server import Taken, Targets
 
 
 def add_metrics_argument(parser: argparse.ArgumentParser) -> None:
@@ -73,11 +73,17 @@ def metrics_of_workspace(named: str | None, runs_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def metrics_of_campaign(
-    named: str | None, runs_dir: Path, campaign: str, targets: Targets, limit_bytes: int = 0
+    named: str | None,
+    runs_dir: Path,
+    campaign: str,
+    targets: Targets,
+    taken: Taken,
+    limit_bytes: int = 0,
 ) -> Iterator[None]:
     """Serve the figures of the runs of a campaign, and how many of its `targets` stand where.
 
-    `targets` is asked at each scrape, by a thread of its own; its words are those of `CampaignState.counts`.
+    `targets` and `taken` (see `telemetry.metrics.server`) are asked at each scrape, by a thread of its own;
+    the words of `targets` are those of `CampaignState.counts`.
 
     Raises:
         TriageError: the address is none, or it is in use.
@@ -87,7 +93,8 @@ def metrics_of_campaign(
         return
     from triage_tui.telemetry.metrics.following import of_campaign
 
-    with _serving(named, runs_dir, of_campaign(campaign), limit_bytes=limit_bytes, targets=targets):
+    belongs = of_campaign(campaign)
+    with _serving(named, runs_dir, belongs, limit_bytes=limit_bytes, targets=targets, taken=taken):
         yield
 
 
@@ -99,12 +106,14 @@ def _serving(
     *,
     limit_bytes: int | None = None,
     targets: Targets | None = None,
+    taken: Taken | None = None,
 ) -> Iterator[None]:
     from triage_tui.telemetry.metrics.address import read_address
     from triage_tui.telemetry.metrics.server import Metrics, serving
 
     address = read_address(named)
-    with serving(address, Metrics(runs_dir, belongs, limit_bytes=limit_bytes, targets=targets)) as url:
+    metrics = Metrics(runs_dir, belongs, limit_bytes=limit_bytes, targets=targets, taken=taken)
+    with serving(address, metrics) as url:
         if not address.is_loopback:
             say(
                 f"metrics: whoever reaches {address.host} can read them, without a password; they name no "

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "subject",
         metavar="RUN|RULE|STORY",
-        help="run id, a unique ending of it, or `last`; a part of a rule's id, or its SHA-256; the name of a"
-        " story",
+        help="run id, a unique ending of it (a number), or `last`; a rule's id, a part of it, its file or its"
+        " SHA-256; the name of a story",
     )
     parser.add_argument(
         "--of", choices=("run", "rule", "story"), help="what it names, where that is not clear"

@@ -314,7 +314,14 @@ def _values(settings: list[StartRule]) -> list[object]:
 def _applied(rule: StartRule, layer: str) -> RuleHit:
     """Return the account of a rule that changed the start: that was its one hit."""
     return RuleHit(
-        rule=rule.rule, sha256=rule.sha256, layer=layer, syscall=AT_START, hits=1, calls=1, matches=1
+        rule=rule.rule,
+        sha256=rule.sha256,
+        layer=layer,
+        template=rule.template,
+        syscall=AT_START,
+        hits=1,
+        calls=1,
+        matches=1,
     )
 
 

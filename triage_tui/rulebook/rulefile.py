@@ -265,7 +265,14 @@ def to_source(name: str, source: bytes, rules_dir: str = "") -> RuleSource:
     header = parse(source).header
     digest = hashlib.sha256(source).hexdigest()
     return RuleSource(
-        header.id, found["syscall"], source, header.hit_limit, rules_dir, header.budget, sha256=digest
+        header.id,
+        found["syscall"],
+        source,
+        header.hit_limit,
+        rules_dir,
+        header.budget,
+        sha256=digest,
+        template=header.template,
     )
 
 

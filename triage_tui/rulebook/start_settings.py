@@ -63,6 +63,8 @@ class StartRule(msgspec.Struct, frozen=True):
     value: Value
     sha256: str = ""
     """Of the rule's text."""
+    template: str = ""
+    """What its header says it was made from."""
 
     @property
     def says(self) -> str:
@@ -92,7 +94,7 @@ def read_start_rule(name: str, source: bytes) -> StartRule:
         raise NotConstant(line, f"it is not filled in: {wanted}")
     header = rulefile.parse(source).header
     value = _READERS[setting](read_table(source))
-    return StartRule(header.id, setting, value, hashlib.sha256(source).hexdigest())
+    return StartRule(header.id, setting, value, hashlib.sha256(source).hexdigest(), header.template)
 
 
 def start_rules(*layers: Mapping[str, bytes]) -> list[StartRule]:

@@ -49,6 +49,8 @@ class RuleUse(Record):
     syscall: str = ""
     layer: str = ""
     """Whose rule it was: `own`, `target` or `shared`."""
+    template: str = ""
+    """What it was made from, "" for a rule of no template."""
     fresh: bool = False
     """Not active in the run that this one is judged against."""
     calls: int = 0
@@ -146,6 +148,7 @@ def _rule_use(hit: RuleHit, past: RuleHit | None, resumed: bool) -> RuleUse:
         sha256=hit.sha256,
         syscall=hit.syscall,
         layer=hit.layer,
+        template=hit.template,
         fresh=past is None,
         calls=since("calls"),
         matches=since("matches"),

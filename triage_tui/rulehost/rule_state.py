@@ -99,4 +99,5 @@ class RuleState(msgspec.Struct):
             asked_restart=self.asked_restart,
             sha256=self.source.sha256 or hashlib.sha256(self.source.source).hexdigest(),
             layer=self.source.layer,
+            template=self.source.template,
         )

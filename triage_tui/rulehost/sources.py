@@ -33,7 +33,8 @@ class RuleSource(msgspec.Struct, frozen=True):
     where that is not None.
     `hit_limit`: after so many hits the rule is not called any more, None is without a limit of its own.
     `rules_dir` is only a string for the rule's own use (`__rules_dir`); the host process cannot open it.
-    `sha256` is that of the rule file, where it is not that of `source`; `layer` says whose rule it is.
+    `sha256` is that of the rule file, where it is not that of `source`; `layer` says whose rule it is, and
+    `template` what its header says it was made from.
     """
 
     id: str
@@ -44,6 +45,7 @@ class RuleSource(msgspec.Struct, frozen=True):
     budget: Budget = Budget()
     sha256: str = ""
     layer: str = ""
+    template: str = ""
     hooks: frozenset[str] = frozenset()
     after: frozenset[str] | None = None
 

@@ -307,6 +307,8 @@ class RuleHit(Record):
     """Of the rule file."""
     layer: str = ""
     """Whose rule it was: `own`, `target`, `shared`, or `sfemu` for a rule directory of SFEmu."""
+    template: str = ""
+    """The template that its header names: what it was made from; "" for none."""
 
 
 class StartSetting(Record):

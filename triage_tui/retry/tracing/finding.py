@@ -20,12 +20,13 @@ from triage_tui.text import safe_line
 
 _STORY = re.compile(r"[0-9a-f]{12}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{6,64}\Z")
+_NUMBER = re.compile(r"[0-9_]{1,24}\Z")
 _FILE_ID = re.compile(r"(?:.*/)?[^/@]+@([^/@]+)\.lua\Z")
 _MAX_NAMED = 5
 _MAX_RUNS = 400
 """Runs, the newest, whose proposals are looked through for a rule."""
 _LEAST = 4
-"""Letters by which a proposed rule is looked for."""
+"""Letters by which a rule is looked for."""
 
 
 class Found(msgspec.Struct):
@@ -43,43 +44,37 @@ class Found(msgspec.Struct):
 def find(workspace: Workspace, name: str, wanted: Subject | None = None) -> Found:
     """Return what `name` means; `wanted` says what kind it is.
 
-    A run is named by its id, an ending of it, or `last`; a rule by a part of its id or the beginning of its
-    SHA-256; a story by its name, or by one of its runs where `wanted` says so.
+    A run is named as everywhere: by its id, a unique ending of it, or `last`; a rule by its id, a part of
+    that, its file, or the beginning of its SHA-256; a story by its name, or by one of its runs where `wanted`
+    says so. A number is the ending of a run, and only where no run ends so the beginning of a SHA-256.
 
     Raises:
         TriageError: there is nothing of that name, or several things.
     """
-    if (
-        wanted in (None, "story")
-        and _STORY.match(name)
-        and any(story_of(one) == name for one in _runs(workspace))
-    ):
+    if wanted in (None, "story") and _STORY.match(name) and _is_story(workspace, name):
         return Found("story", name)
     if wanted == "story":
-        try:
-            run_id = workspace.run_dir(name).name
-        except TriageError as error:
-            raise TriageError(
-                f"{safe_line(name, 60)!r} names no story here (`triage-tui list --json` names them),"
-                f" and {error}"
-            ) from None
-        return Found("story", next(story_of(one) for one in _runs(workspace) if one.run_id == run_id))
+        return _story_of_run(workspace, name)
     if wanted == "run" or name == "last" or is_run_id(name):
         return Found("run", workspace.run_dir(name).name)
-    rules = rules_named(workspace.rulebook, name)
-    proposed = {} if rules else _proposed(workspace.runs_dir, name)
-    if len(rules) + len(proposed) == 1:
-        ident = next(iter([*rules, *proposed]))
-        return Found("rule", ident, rules.get(ident, []), proposed.get(ident, []))
-    rules = rules or proposed
-    if rules:
-        shown = ", ".join(safe_line(one, 80) for one in list(rules)[:_MAX_NAMED])
-        raise TriageError(
-            f"{len(rules)} rules are meant by {safe_line(name, 60)!r}: {shown}; give more of its name"
-        )
+    if wanted is None and _NUMBER.match(name):
+        # Identifiers of rules hold digits, too: without this a number would mean whatever holds it.
+        if any(path.name.endswith(name) for path in run_dirs(workspace.runs_dir)):
+            return Found("run", workspace.run_dir(name).name)
+        rules = rules_named(workspace.rulebook, name) if _DIGEST.match(name) else {}
+        if not rules:
+            return Found("run", workspace.run_dir(name).name)
+        return _one_rule(name, rules, {})
+    if len(name) >= _LEAST:
+        word = match[1] if (match := _FILE_ID.match(name)) is not None else name
+        rules = rules_named(workspace.rulebook, word)
+        proposed = {} if rules else _proposed(workspace.runs_dir, word)
+        if rules or proposed:
+            return _one_rule(name, rules, proposed)
     if wanted == "rule":
+        few = "" if len(name) >= _LEAST else f"; give at least {_LEAST} letters of it"
         raise TriageError(
-            f"no rule of this workspace has {safe_line(name, 60)!r} in its id or as its SHA-256"
+            f"no rule of this workspace has {safe_line(name, 60)!r} in its id or as its SHA-256{few}"
         )
     try:
         return Found("run", workspace.run_dir(name).name)
@@ -88,6 +83,36 @@ def find(workspace: Workspace, name: str, wanted: Subject | None = None) -> Foun
         raise TriageError(
             f"{shown!r} names no rule and no story here (`triage-tui list --json` names stories), and {error}"
         ) from None
+
+
+def _is_story(workspace: Workspace, name: str) -> bool:
+    return any(story_of(one) == name for one in _runs(workspace))
+
+
+def _story_of_run(workspace: Workspace, name: str) -> Found:
+    try:
+        run_id = workspace.run_dir(name).name
+    except TriageError as error:
+        raise TriageError(
+            f"{safe_line(name, 60)!r} names no story here (`triage-tui list --json` names them), and {error}"
+        ) from None
+    return Found("story", next(story_of(one) for one in _runs(workspace) if one.run_id == run_id))
+
+
+def _one_rule(name: str, rules: dict[str, list[str]], proposed: dict[str, list[str]]) -> Found:
+    """Return the one rule that is meant.
+
+    Raises:
+        TriageError: there are several.
+    """
+    meant = [*rules, *proposed]
+    if len(meant) > 1:
+        shown = ", ".join(safe_line(one, 80) for one in meant[:_MAX_NAMED])
+        more = f" and {len(meant) - _MAX_NAMED} more" if len(meant) > _MAX_NAMED else ""
+        raise TriageError(
+            f"{len(meant)} rules are meant by {safe_line(name, 60)!r}: {shown}{more}; give more of its name"
+        )
+    return Found("rule", meant[0], rules.get(meant[0], []), proposed.get(meant[0], []))
 
 
 def _runs(workspace: Workspace) -> list[RunSummary]:
@@ -109,7 +134,7 @@ def rules_named(rulebook: Path, word: str) -> dict[str, list[str]]:
 def _proposed(runs_dir: Path, word: str) -> dict[str, list[str]]:
     """Return the rules with a word in their ids that the newest runs propose, each with these runs."""
     found: dict[str, list[str]] = {}
-    for run_dir in reversed(run_dirs(runs_dir)[:_MAX_RUNS]) if len(word) >= _LEAST else ():
+    for run_dir in reversed(run_dirs(runs_dir)[:_MAX_RUNS]):
         for name in patches.list_rules(run_dir):
             match = _FILE_ID.match(name)
             if match is not None and word in match[1]:

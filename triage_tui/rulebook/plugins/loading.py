@@ -44,6 +44,7 @@ def plugin_source(plugin: str, source: bytes, rules_dir: str = "") -> RuleSource
         hooks=configuration.hooks(),
         after=configuration.after(),
         sha256=hashlib.sha256(source).hexdigest(),
+        template=header.template,
     )
 
 

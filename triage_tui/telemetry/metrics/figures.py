@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import TypeVar, cast
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.metrics_core import Metric
@@ -17,7 +17,22 @@ from triage_tui import __version__
 from triage_tui.telemetry.metrics import labels
 
 PREFIX = "triage_tui"
+T = TypeVar("T", Gauge, Histogram)
 _MILLISECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_MINUTES = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+_DAYS = (
+    1.0,
+    10.0,
+    60.0,
+    300.0,
+    900.0,
+    3600.0,
+    4 * 3600.0,
+    12 * 3600.0,
+    24 * 3600.0,
+    72 * 3600.0,
+    168 * 3600.0,
+)
 _SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
 
 
@@ -29,8 +44,8 @@ def _gauge(name: str, says: str, *labels: str) -> Gauge:
     return Gauge(f"{PREFIX}_{name}", says, labels, registry=None)
 
 
-def _latency(name: str, says: str, buckets: tuple[float, ...]) -> Histogram:
-    return Histogram(f"{PREFIX}_{name}_duration_seconds", says, buckets=buckets, registry=None)
+def _latency(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    return Histogram(f"{PREFIX}_{name}_duration_seconds", says, labels, buckets=buckets, registry=None)
 
 
 class Figures:
@@ -63,17 +78,19 @@ class Figures:
             "diagnosis", "From the record until its diagnosis was on the disk.", _SECONDS
         )
         self.retry = _latency("retry", "From the start of a retry to its verdict.", _SECONDS)
-        self.rule_calls = _counter(
-            "rule_calls_total", "Calls of guests that rules were asked about.", "syscall", "layer"
+        self.decision = _latency(
+            "decision", "From the proposal, or the wait of a guest, to the first decision.", _DAYS, "actor"
         )
-        self.rule_hits = _counter(
-            "rule_hits_total", "Of these, calls that rules answered or changed.", "syscall", "layer"
+        self.model_request = _latency("model_request", "How long requests to the model took.", _SECONDS)
+        self.target = _latency(
+            "campaign_target", "How long a worker had a target, all its rounds together.", _MINUTES
         )
-        self.rule_errors = _counter(
-            "rule_errors_total", "Of these, calls at which rules failed.", "syscall", "layer"
-        )
+        rule = ("template", "syscall", "layer")
+        self.rule_calls = _counter("rule_calls_total", "Calls of guests that rules were asked about.", *rule)
+        self.rule_hits = _counter("rule_hits_total", "Of these, calls that rules answered or changed.", *rule)
+        self.rule_errors = _counter("rule_errors_total", "Of these, calls at which rules failed.", *rule)
         self.rule_wait = _counter(
-            "rule_wait_seconds_total", "Time that guests waited for the answers of rules.", "syscall", "layer"
+            "rule_wait_seconds_total", "Time that guests waited for the answers of rules.", *rule
         )
         self.rules_off = _counter(
             "rules_disabled_total", "Rules switched off in a run: they failed or took too much."
@@ -99,7 +116,9 @@ class Figures:
         self.size = _gauge("recorded_runs_size_bytes", "What all runs take on the disk.")
         self.limit = _gauge("recorded_runs_limit_bytes", "What all runs may take on the disk; 0 is no limit.")
         self.free = _gauge("disk_free_bytes", "Room on the file system of the runs.")
-        self._optional: dict[object, bool] = {self.targets: False, self.size: False, self.free: False}
+        self._optional: dict[object, bool] = dict.fromkeys(
+            (self.targets, self.target, self.size, self.free), False
+        )
 
         self._begin()
 
@@ -113,14 +132,15 @@ class Figures:
             (self.decisions, labels.DECISIONS, labels.ACTORS),
             (self.model_requests, ("ok", "failed")),
             (self.model_tokens, ("input", "output")),
+            (self.decision, labels.ACTORS),
         ):
             for values in itertools.product(*map(sorted, sets)):
                 counter.labels(*values)
 
-    def known(self, gauge: Gauge) -> Gauge:
-        """Return a gauge that is told from now on; before, nothing is known of it, and it is left out."""
-        self._optional[gauge] = True
-        return gauge
+    def known(self, metric: T) -> T:
+        """Return a metric that is told from now on; before, nothing is known of it, and it is left out."""
+        self._optional[metric] = True
+        return metric
 
     def families(self) -> Iterator[Metric]:
         """Yield all metrics as a registry wants them."""

@@ -149,7 +149,7 @@ class Follower:
         """Return how many of the events happened before the following began."""
         if not self._all:
             return 0
-        return next((n for n, event in enumerate(events) if _moment(event) >= self._began), len(events))
+        return next((n for n, event in enumerate(events) if moment_of(event) >= self._began), len(events))
 
     def states(self) -> dict[str, int]:
         """Return how many of the runs stand where."""
@@ -169,7 +169,7 @@ class Follower:
         return sum(holder_alive(read_events(run.dir)[0]) for run in waiting)
 
 
-def _moment(event: Event) -> float:
+def moment_of(event: Event) -> float:
     """Return when an event happened, in seconds since 1970; 0 where it does not say."""
     try:
         return datetime.fromisoformat(event.wall).timestamp()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import get_args
 
+from triage_tui.analyst.rules import TEMPLATE as OF_MODEL
 from triage_tui.diagnosis.knowledge_base.entries import CAUSES
 from triage_tui.guest.cell.policy import HOOKABLE
+from triage_tui.proposals.templates import load_library
 from triage_tui.runs.events import VERDICTS, State
 from triage_tui.runs.model import AT_START, Reason
 
@@ -20,6 +22,8 @@ SOURCES = frozenset(("heuristic", "knowledge_base", "model"))
 """Of a diagnosis. `heuristic`: no entry of the knowledge base knows the cause, so only the kind of the end is
 told."""
 STATES = frozenset(get_args(State))
+NO_TEMPLATE = "none"
+"""Of a rule that a person wrote, or whose record does not say what it was made from."""
 LAYERS = frozenset(("own", "target", "shared", "sfemu"))
 DECISIONS = frozenset(("approved", "rejected", "edited", "dropped", "rolled_back", "reconsidered"))
 ACTORS = frozenset(("person", "policy"))
@@ -34,6 +38,11 @@ gettimeofday settimeofday time exit exit_group kill clone fork vfork shutdown ge
 mprotect prctl ptrace pause rt_sigsuspend sched_yield flock
 """
 SYSCALLS = frozenset((*HOOKABLE.split(), *_OFTEN_HOOKED.split(), AT_START))
+
+
+def templates() -> frozenset[str]:
+    """Return what rules are made from: templates that shipped, a person's own as they are now, a model."""
+    return frozenset((*load_library().templates, OF_MODEL, NO_TEMPLATE))
 
 
 def bounded(value: object, known: Collection[str]) -> str:

@@ -7,7 +7,7 @@ import shutil
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -21,7 +21,7 @@ from triage_tui.runs.limits import CaptureLimits, DiskUsage
 from triage_tui.runs.listing import run_dirs
 from triage_tui.telemetry.metrics import labels
 from triage_tui.telemetry.metrics.address import Address, why_not
-from triage_tui.telemetry.metrics.counting import Counting
+from triage_tui.telemetry.metrics.counting import Counting, observe
 from triage_tui.telemetry.metrics.figures import Figures
 from triage_tui.telemetry.metrics.following import Belongs, Follower, any_run
 from triage_tui.telemetry.metrics.labels import by_known
@@ -36,6 +36,8 @@ _CLIENT_S = 10.0
 
 Targets = Callable[[], Mapping[str, int]]
 """How many targets of a campaign stand where, by `labels.TARGET_STATES`."""
+Taken = Callable[[], Sequence[float]]
+"""How many seconds each target took that is finished since the metrics are served; only ever grows."""
 
 
 class Metrics(Collector):
@@ -48,6 +50,7 @@ class Metrics(Collector):
         *,
         limit_bytes: int | None = None,
         targets: Targets | None = None,
+        taken: Taken | None = None,
     ) -> None:
         self._figures = Figures()
         self._runs_dir = runs_dir
@@ -55,6 +58,9 @@ class Metrics(Collector):
         self._counting = Counting(self._figures)
         self._spending = Spending()
         self._targets = targets
+        self._taken = taken
+        self._told = 0
+        """Targets whose time is counted."""
         self._lock = threading.Lock()
         self._usage = DiskUsage(runs_dir)
         self._measured = float("-inf")
@@ -84,6 +90,7 @@ class Metrics(Collector):
             figures.model_tokens.labels("input").inc(request.tokens_in)
             figures.model_tokens.labels("output").inc(request.tokens_out)
             figures.model_cost.inc(request.money)
+            observe(figures.model_request, request.seconds)
         for state, count in by_known(self._follower.states(), labels.STATES).items():
             figures.states.labels(state).set(count)
         figures.waiting.set(self._follower.waiting())
@@ -92,6 +99,11 @@ class Metrics(Collector):
             gauge = figures.known(figures.targets)
             for state, count in by_known(self._targets(), labels.TARGET_STATES).items():
                 gauge.labels(state).set(count)
+        if self._taken is not None:
+            times, known = list(self._taken()), figures.known(figures.target)
+            for seconds in times[self._told :]:
+                observe(known, seconds)
+            self._told = len(times)
         with contextlib.suppress(OSError):
             figures.known(figures.free).set(shutil.disk_usage(self._runs_dir).free)
         self._measure()

@@ -29,6 +29,7 @@ class Request(msgspec.Struct):
     tokens_in: float
     tokens_out: float
     money: float
+    seconds: float
 
 
 class Spending:
@@ -73,6 +74,7 @@ def _request(step: Step) -> Request:
         tokens_in=min(max(0, step.tokens_in), _MOST_TOKENS),
         tokens_out=min(max(0, step.tokens_out), _MOST_TOKENS),
         money=min(max(0.0, step.money or 0.0), _MOST_MONEY),
+        seconds=step.seconds,
     )
 
 
