@@ -59,7 +59,14 @@ def outcome(number: int) -> Progress:
         cause="missing_file",
         signature=f"missing_file open(/etc/{cause}.conf) ENOENT",
         headline=f'httpd (MIPS, pid 2) is about to exit(1): openat("/etc/{cause}.conf") = ENOENT just before',
-        rules=[RuleOutcome(id=f"r{cause}", template=f"t{cause % 7}", title=f"Provide /etc/{cause}.conf")],
+        rules=[
+            RuleOutcome(
+                id=f"r{cause}",
+                template=f"t{cause % 7}",
+                title=f"Provide /etc/{cause}.conf",
+                run=f"20260131_020000_{number * 2 + 2:08d}",
+            )
+        ],
         needs=[
             Need(template=f"t{cause % 7}", subject=f"NVRAM default key{draw.randrange(300)}")
             for _ in range(draw.randrange(4))

@@ -44,12 +44,15 @@ def target(number: int, *, group: str = "a", name: str = "", root_hash: str = ""
 
 def need(subject: str, template: str = "provide_file", run: str = "", **more: Any) -> Need:
     """Return a need."""
-    return Need(template=template, subject=subject, run=run, risk=more.pop("risk", "low"), **more)
+    given = {"kind": "file", "risk": "low", **more}
+    return Need(template=template, subject=subject, run=run, **given)
 
 
 def rule(template: str, *, helped: bool = False, hurt: bool = False, title: str = "") -> RuleOutcome:
     """Return what a rule did to a target."""
-    return RuleOutcome(id=f"{template}-1", template=template, title=title, helped=helped, hurt=hurt)
+    return RuleOutcome(
+        id=f"{template}-1", template=template, title=title, run=run_id(90), helped=helped, hurt=hurt
+    )
 
 
 def state_of(targets: list[Target], last: Mapping[int, Progress | Outcome], **more: str) -> CampaignState:

@@ -32,6 +32,7 @@ def hypothesis(cause: str, signature: str = "", **parameters: str) -> Hypothesis
         (hypothesis("missing_peer", peer="inet:10.0.0.1:53"), "peer inet:10.0.0.1:53"),
         (hypothesis("missing_library", base="libz.so.1", resource="library"), "library libz.so.1"),
         (hypothesis("crash_signal", "crash_signal SIGSEGV a!b"), "crash signal SIGSEGV a!b"),
+        (hypothesis("missing_interface", request="SIOCGIFINDEX", interface="lan0"), "network interface lan0"),
         (hypothesis("missing_device"), ""),
         (hypothesis("missing_file", absolute="/etc/\x1b]52;x"), "file /etc/\\x1b]52;x"),
     ],

@@ -37,7 +37,8 @@ def test_the_report_tells_what_came_of_it_and_what_to_do_next() -> None:
     text = render_markdown(make_document(make_report(state), redaction_of(state)))
     assert "10 targets: 2 well, 1 further, 1 stuck, 1 worse, 1 unknown" in text
     assert (
-        "**1\\. NVRAM default `lan_ipaddr`: 2 targets need it next, about one is expected to move.**" in text
+        "**1\\. NVRAM default `lan_ipaddr`: 2 targets need it next; how many it would move is not known.**"
+        in text
     )
     assert "- Targets: `a/httpd2`, `a/httpd3`." in text
     assert re.search(r"^stable +1 +1$", text, re.MULTILINE)
@@ -157,14 +158,21 @@ def test_commands_show_list_and_report(tmp_path: Path, capsys: pytest.CaptureFix
 def test_the_report_is_chinese_and_what_firmware_says_stays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    on_disk(tmp_path, small())
+    state = small()
+    state.targets[0].name, state.targets[0].group, state.targets[5].group = "well", "", "stuck"
+    on_disk(tmp_path, state)
     assert command(campaign_report, tmp_path, "last", "--lang", "zh") == 0
     text = capsys.readouterr().out
+    # Names of firmware are no words of ours, whatever they are.
+    assert re.search(r"^well +正常 ", text, re.MULTILINE)
+    assert re.search(r"^stuck +1 ", text, re.MULTILINE)
+    assert re.search(r"1 个正常.1 个有进展", text)
+    assert re.search(r"1 个目标在途中丢失.triage-tui campaign `--resume", text)
     titles = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert len(titles) == 9
     assert not [title for title in titles if title.isascii()]
     assert re.search(r"10 个目标.2 个正常.1 个有进展", text)
     assert re.search(
-        r"^\*\*1\\\. NVRAM default `lan_ipaddr`.2 个目标下一步需要它.预计约 1 个会有进展", text, re.MULTILINE
+        r"^\*\*1\\\. NVRAM default `lan_ipaddr`.2 个目标下一步需要它.能使几个有进展.未知", text, re.MULTILINE
     )
     assert "missing_file open(/etc/a.conf) ENOENT" in text

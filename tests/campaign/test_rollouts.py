@@ -45,14 +45,14 @@ def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield place / "w"
 
 
-def ran(root: Path, number: int, who: str, *, healthy: bool = False, **more: Any) -> str:
+def ran(root: Path, number: int, who: str, *, healthy: bool = False, rootfs: str = "/r", **more: Any) -> str:
     """Record a run of a target as a campaign leaves it; the number is that of its id."""
     writer = RunWriter(root / "ai_runs", f"20990131_020000_{number:08d}")
     directory = write_run(root / "ai_runs", writer=writer, **more)
     diagnosis = Diagnosis(run_id=directory.name, scene="s", headline="h", healthy=healthy)
     (directory / "diagnosis.json").write_bytes(msgspec.json.encode(diagnosis))
     snapshot = json.loads((directory / "snapshot.json").read_text())
-    snapshot["target"] |= {"target_id": who, "program": f"/sbin/{who}"}
+    snapshot["target"] |= {"target_id": who, "program": f"/sbin/{who}", "rootfs": rootfs}
     snapshot["created_at"] = "2099-01-31T02:00:00+00:00"
     (directory / "snapshot.json").write_text(json.dumps(snapshot))
     run = load_run(directory)
@@ -158,18 +158,38 @@ def test_a_run_that_cannot_be_read_says_nothing_of_the_others(
 
 
 def test_without_a_run_to_judge_against_nothing_is_concluded(root: Path) -> None:
+    """The same program in another root is another one: its run from before says nothing of this one."""
     workspace, _ = begun(root)
     rolling.promote(workspace, "openat-1", anyway="try")
     now = record.read(workspace.rulebook, "openat-1")
-    hit = helped(now.sha256)
-    # Another rule acted as well: whose help it is nobody can tell.
-    hit["rule_hits"] = [*hit["rule_hits"], RuleHit(rule="other", hits=1, syscall="read", sha256="b" * 64)]
-    state = campaign(root, {FIRST: ran(root, 11, FIRST, **hit)})
+    state = campaign(root, {FIRST: ran(root, 11, FIRST, rootfs="/other", **helped(now.sha256))})
     told: list[str] = []
     after_campaign(workspace, state.dir, told.append)
     now = record.read(workspace.rulebook, "openat-1")
+    stands = standing(workspace.rulebook, now)
     assert (told, now.stage) == ([], "one")
-    assert (standing(workspace.rulebook, now).runs, standing(workspace.rulebook, now).helped) == (1, 0)
+    # That it acted in a run that was not judged counts for nothing.
+    assert (stands.runs, stands.targets, stands.matches, stands.helped) == (0, 0, 0, 0)
+
+
+def test_of_two_rules_that_are_new_at_once_neither_helped_and_harm_stops_both(root: Path) -> None:
+    workspace, _ = begun(root)
+    rolling.promote(workspace, "openat-1", anyway="try")
+    now = record.read(workspace.rulebook, "openat-1")
+    other = RuleHit(rule="other", hits=1, syscall="read", sha256="b" * 64)
+    hit = helped(now.sha256)
+    hit["rule_hits"] = [*hit["rule_hits"], other]
+    told: list[str] = []
+    state = campaign(root, {FIRST: ran(root, 11, FIRST, **hit)})
+    after_campaign(workspace, state.dir, told.append)
+    stands = standing(workspace.rulebook, record.read(workspace.rulebook, "openat-1"))
+    assert (told, stands.runs, stands.helped, stands.hurt) == ([], 1, 0, 0)
+
+    ran(root, 20, FIRST, healthy=True, rootfs="/new")
+    state = campaign(root, {FIRST: ran(root, 21, FIRST, rootfs="/new", rule_hits=hit["rule_hits"])})
+    after_campaign(workspace, state.dir, told.append)
+    assert record.read(workspace.rulebook, "openat-1").state == "stopped"
+    assert "1 retry went worse by it, or by another rule that was new as well" in told[-1]
 
 
 def test_a_group_of_a_campaign_is_refused_in_a_sentence(root: Path) -> None:

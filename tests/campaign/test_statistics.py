@@ -64,25 +64,28 @@ def test_the_next_steps_are_ranked_by_what_they_are_expected_to_move() -> None:
     assert (first.kind, first.subject, first.first) == ("supply", KEY, 2)
     assert first.targets == [target(2).target, target(3).target]
     assert first.runs == [run_id(14), run_id(16)]
-    assert first.says == f"{KEY}: 2 targets need it next, about one is expected to move"
+    assert first.says == f"{KEY}: 2 targets need it next; how many it would move is not known"
     assert first.how == [
         "by nvram store",
-        "such a rule was not tried in this campaign",
+        "such a rule was not tried in this campaign: it is ranked as if it helped every other time",
         "a person has to: supply the value of lan_ipaddr",
         "risk low",
     ]
     led = next(one for one in found if one.subject == "device /dev/led")
     # The target that needs it next stands before the one that has a likelier need.
     assert (led.first, led.targets) == (1, [target(4).target, target(3).target])
-    assert led.says == "device /dev/led: 2 targets need it, 1 of them next; about one is expected to move"
+    assert (
+        led.says == "device /dev/led: 2 targets need it, 1 of them next; how many it would move is not known"
+    )
     assert led.risk == "medium"
     says = [one.says for one in found]
     assert (
         "1 target stops for no known cause: look at the first, and write an entry of the knowledge base"
         in says
     )
-    assert "1 target was lost on the way: run the campaign again, it takes up only these" in says
-    assert "1 target cannot be run as it is: mend what is said, and run the campaign again" in says
+    again = "triage-tui campaign --resume x"
+    assert f"1 target was lost on the way: {again} takes up only it" in says
+    assert f"1 target cannot be run as it is: mend what is said, then {again} tries it again" in says
     assert found[-1].kind == "drop"
     assert found[-1].says.startswith("Open /dev/null for /dev/led: it hurt 1 target and helped 0")
 
@@ -102,6 +105,25 @@ def test_what_helped_here_before_is_expected_to_help_again() -> None:
     assert good.expected > bad.expected
     assert "such rules helped 8 of 8 targets here" in good.how
     assert good.says == "file /b: 4 targets need it, 1 of them next; about 2 are expected to move"
+
+
+def test_no_number_is_told_of_what_nobody_tried() -> None:
+    last = {n: Outcome(word="progressed", rules=[rule("good", helped=True)]) for n in range(3)}
+    last |= {n: Outcome(word="diagnosed", needs=[need("file /a", "new")]) for n in range(3, 9)}
+    last |= {9: Outcome(word="diagnosed", needs=[need("file /b", "good")])}
+    last |= {n: Outcome(word="diagnosed", needs=[need("file /b", "")]) for n in range(10, 16)}
+    last |= {16: Outcome(word="diagnosed", needs=[need("crash signal SIGSEGV a!b", "", kind="")])}
+    steps = {one.subject: one for one in gains(state_of([target(n) for n in last], last))}
+    new, mixed, crash = steps["file /a"], steps["file /b"], steps["crash signal SIGSEGV a!b"]
+    assert [new.expected, new.seen] == pytest.approx([3, 0])
+    assert new.says == "file /a: 6 targets need it next; how many it would move is not known"
+    # Those for which nothing is proposed count for the order, and not for the number.
+    assert [mixed.expected, mixed.seen] == pytest.approx([4 / 5 + 6 / 4, 4 / 5])
+    assert mixed.says == "file /b: 7 targets need it next; about one is expected to move"
+    assert "nothing is proposed for 6 targets" in mixed.how
+    assert crash.says == (
+        "crash signal SIGSEGV a!b: 1 target must get past it next; nothing is proposed that was not tried"
+    )
 
 
 def test_what_nobody_proposes_anything_for_is_said_with_what_is_known() -> None:
@@ -173,3 +195,25 @@ def test_two_targets_in_one_place_are_not_taken_for_each_other() -> None:
     before = state_of(twins, {1: outcome, 2: outcome})
     after = state_of([other], {3: outcome}, id=run_id(2))
     assert compare(before, after).counts == {"new": 1, "gone": 2}
+
+
+def test_a_target_of_another_version_is_known_again_though_its_root_has_another_name() -> None:
+    """Or its line in the target file is another one; what stands twice is not guessed at."""
+    outcome = Outcome(word="healthy")
+    before = [target(n, group="fw-1.0") for n in (1, 2)] + [target(n, group="x", name="twin") for n in (3, 4)]
+    after = [target(n, group="fw-1.1") for n in (11, 12)] + [
+        target(n, group="y", name="twin") for n in (13, 14)
+    ]
+    for one in (*before, *after):
+        number = int(one.target, 16) % 10
+        one.argv = ["httpd", "twin" if number > 2 else str(number)]
+        one.name = "twin" if number > 2 else f"httpd{number}"
+        one.origin = f"targets.yaml line {int(one.target, 16)}"
+    then = state_of(before, dict.fromkeys((1, 2, 3, 4), outcome))
+    now = state_of(after, dict.fromkeys((11, 12, 13, 14), outcome), id=run_id(2))
+    found = compare(then, now)
+    assert found.counts == {"new": 2, "gone": 2, "same": 2}
+    assert [(one.before, one.after) for one in found.targets if one.other_content] == [
+        (target(1).target, target(11).target),
+        (target(2).target, target(12).target),
+    ]

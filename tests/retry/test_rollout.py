@@ -134,7 +134,7 @@ def test_each_stage_needs_what_is_written_and_acts_where_it_says(root: Path) -> 
     assert promote(workspace, "openat-1", actor="bob").stage == "one"
     assert acts_in(root) == [FIRST]
 
-    with pytest.raises(TriageError, match="stays at 'one': 0 of 1 runs in which it acted"):
+    with pytest.raises(TriageError, match="stays at 'one': 0 of 1 judged runs in which it acted"):
         promote(workspace, "openat-1")
     count(workspace, now, FIRST, "r1", verdict="sideways")
     with pytest.raises(TriageError, match="0 of 1 retries that got further"):

@@ -1,13 +1,15 @@
 """Two campaigns held against each other: what is better, worse, new and gone, by target and in sum.
 
-A target is the same where its id is: the same bytes, program, arguments, environment and directory. Where
-only the content of the root changed (another firmware version) it is known again by its place: group, name,
-program, arguments and origin; that is told. What one of the campaigns does not know is not compared.
+A target is the same where its id is: the same bytes, program, arguments, environment and directory. Where the
+content of the root changed (another firmware version) it is known again by its place, as long as that is the
+only one: name, program and arguments, with group and origin as far as these are the same; that is told. What
+one of the campaigns does not know is not compared.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -101,27 +103,34 @@ def _pairs(
 ) -> tuple[list[tuple[Target, Target | None]], list[Target]]:
     """Return each target with what it was, and those that are gone."""
     known = {one.target: one for one in before.targets}
-    here = {one.target for one in after.targets}
-    # Of several in one place none can be told from the others.
-    places = Counter(_place(one) for one in before.targets)
-    by_place = {
-        _place(one): one for one in before.targets if places[_place(one)] == 1 and one.target not in here
-    }
-    mine = Counter(_place(one) for one in after.targets)
-    pairs: list[tuple[Target, Target | None]] = []
-    used: set[str] = set()
-    for one in after.targets:
-        was = known.get(one.target)
-        if was is None and mine[_place(one)] == 1:
-            was = by_place.get(_place(one))
-        if was is not None:
-            used.add(was.target)
-        pairs.append((one, was))
-    return pairs, [one for one in before.targets if one.target not in used]
+    was = {one.target: known[one.target] for one in after.targets if one.target in known}
+    used = set(was)
+    for place in _PLACES:
+        # Of several in one place none can be told from the others.
+        theirs, mine = (Counter(place(one) for one in state.targets) for state in (before, after))
+        left = {
+            place(one): one for one in before.targets if one.target not in used and theirs[place(one)] == 1
+        }
+        for one in after.targets:
+            if one.target not in was and mine[place(one)] == 1 and (found := left.get(place(one))):
+                was[one.target] = found
+                used.add(found.target)
+    return (
+        [(one, was.get(one.target)) for one in after.targets],
+        [one for one in before.targets if one.target not in used],
+    )
 
 
-def _place(one: Target) -> tuple[str, ...]:
-    return one.group, one.name, one.program, one.origin, *one.argv
+_Place = Callable[[Target], tuple[str, ...]]
+_PLACES: tuple[_Place, ...] = (
+    lambda one: (one.group, one.name, one.program, one.origin, *one.argv),
+    # Another line of a target file, or another number in the order of starting.
+    lambda one: (one.group, one.name, one.program, *one.argv),
+    # A root of another name, which is the group where nobody says one: fw-1.0, fw-1.1.
+    lambda one: (one.name, one.program, one.origin, *one.argv),
+    lambda one: (one.name, one.program, *one.argv),
+)
+"""By what a target is known again whose content is another one, what tells most first."""
 
 
 def _compared(before: CampaignState, after: CampaignState, was: Target | None, now: Target) -> Compared:

@@ -9,6 +9,8 @@ trial does not count for certain:
 
 A target whose first need it is counts whole, one that has a more likely need before it counts half. What has
 to be run, or run again, is a step as well, with the same half for each of its targets: nothing is known yet.
+Steps are ranked by all of that; the number of targets that are expected to move is told only of those whose
+kind of rule was tried in this campaign.
 """
 
 from __future__ import annotations
@@ -55,6 +57,8 @@ class Gain(msgspec.Struct, kw_only=True):
     """What is known of how it goes: which rules would do it, how they did, what a person must supply."""
     expected: float = 0.0
     """Targets that it is expected to move: an estimate, see above."""
+    seen: float = 0.0
+    """Of these, what rests on rules of the same kinds that were tried in this campaign."""
     targets: list[str] = []
     """The targets, those of which it is the first need before the others."""
     first: int = 0
@@ -94,6 +98,7 @@ def _is_at_hand(gain: Gain) -> bool:
 def _supply(state: CampaignState, known: Mapping[str, RuleCount]) -> list[Gain]:
     found: dict[str, Gain] = {}
     asked: dict[str, Counter[str]] = {}
+    things: set[str] = set()
     for target in state.targets:
         outcome = state.outcome(target.target)
         if outcome is None or standing_of_outcome(outcome) == "well":
@@ -108,6 +113,8 @@ def _supply(state: CampaignState, known: Mapping[str, RuleCount]) -> list[Gain]:
                 gain = found[subject] = Gain(kind="supply", subject=subject)
                 asked[subject] = Counter()
             _add(gain, target, needs, place == 0, known)
+            if any(need.kind for need in needs):
+                things.add(subject)
             asked[subject].update({need.needs_input for need in needs if need.needs_input})
     counted: dict[frozenset[str], tuple[int, int, int]] = {}
     for subject, gain in found.items():
@@ -116,7 +123,7 @@ def _supply(state: CampaignState, known: Mapping[str, RuleCount]) -> list[Gain]:
         if kinds not in counted:
             counted[kinds] = _counts([known[name] for name in kinds if name in known])
         gain.tried, gain.helped, gain.hurt = counted[kinds]
-        _say_supply(gain)
+        _say_supply(gain, subject in things)
     return list(found.values())
 
 
@@ -131,10 +138,14 @@ def _add(gain: Gain, target: Target, needs: list[Need], first: bool, known: Mapp
     templates = dict.fromkeys(need.template for need in needs)
     for name in templates:
         gain.templates[name] = gain.templates.get(name, 0) + 1
-    chances = [_chance(known.get(name)) for name in templates if name]
-    # Where nothing is proposed somebody has to think of something first.
-    chance = max(chances) if chances else _UNTRIED * _LESS_LIKELY
-    gain.expected += chance * (1.0 if first else _LESS_LIKELY)
+    chance, is_seen = max(
+        ((_chance(kind := known.get(name)), kind is not None) for name in templates if name),
+        # Where nothing is proposed somebody has to think of something first.
+        default=(_UNTRIED * _LESS_LIKELY, False),
+    )
+    weighed = chance * (1.0 if first else _LESS_LIKELY)
+    gain.expected += weighed
+    gain.seen += weighed if is_seen else 0.0
     gain.risk = max(
         gain.risk, *(need.risk if need.risk in _RISKS else "" for need in needs), key=_RISKS.index
     )
@@ -154,26 +165,17 @@ def _counts(rules: Sequence[RuleCount]) -> tuple[int, int, int]:
     )
 
 
-def _say_supply(gain: Gain) -> None:
-    targets = number_of(len(gain.targets), "target")
-    subject = safe_line(gain.subject, 200)
-    if gain.first == len(gain.targets):
-        need = f"{targets} need it next,"
+def _say_supply(gain: Gain, is_thing: bool) -> None:
+    number = len(gain.targets)
+    need = ("needs it" if number == 1 else "need it") if is_thing else "must get past it"
+    if gain.first == number:
+        need += " next"
     elif gain.first:
-        need = f"{targets} need it, {gain.first} of them next;"
+        need += f", {gain.first} of them next"
     else:
-        need = f"{targets} need it, each after something likelier;"
-    about = (
-        f"about {gain.expected:.0f}"
-        if gain.expected >= 1.5
-        else "about one"
-        if gain.expected > 0.5
-        else "less than one"
-    )
-    verb = "are" if gain.expected >= 1.5 else "is"
-    gain.says = f"{subject}: {need} {about} {verb} expected to move"
-    if len(gain.targets) == 1:
-        gain.says = gain.says.replace("1 target need ", "1 target needs ").replace("each after", "after")
+        need += ", after something likelier" if number == 1 else ", each after something likelier"
+    subject, outlook = safe_line(gain.subject, 200), _outlook(gain)
+    gain.says = f"{subject}: {number_of(number, 'target')} {need}; {outlook}"
     named = [name.replace("_", " ") for name in sorted(gain.templates, key=_most(gain.templates)) if name]
     told = []
     if named:
@@ -182,14 +184,27 @@ def _say_supply(gain: Gain) -> None:
         harm = f", and hurt {gain.hurt}" if gain.hurt else ""
         told.append(f"such rules helped {gain.helped} of {number_of(gain.tried, 'target')} here{harm}")
     elif named:
-        told.append("such a rule was not tried in this campaign")
-    if bare := gain.templates.get("", 0):
+        told.append(
+            "such a rule was not tried in this campaign: it is ranked as if it helped every other time"
+        )
+    if named and (bare := gain.templates.get("", 0)):
         told.append(f"nothing is proposed for {number_of(bare, 'target')}")
     if gain.inputs:
         told.append(f"a person has to: {safe_line(gain.inputs[0], 200)}")
     if gain.risk:
         told.append(f"risk {gain.risk}")
     gain.how = told
+
+
+def _outlook(gain: Gain) -> str:
+    """Say what may be expected, as far as anything was seen that it can be told from."""
+    if not any(gain.templates):
+        return "nothing is proposed that was not tried"
+    if not gain.seen:
+        return "how many it would move is not known"
+    if gain.seen >= 1.5:
+        return f"about {gain.seen:.0f} are expected to move"
+    return f"{'about' if gain.seen > 0.5 else 'less than'} one is expected to move"
 
 
 def _most(counts: Mapping[str, int]) -> Callable[[str], tuple[int, str]]:
@@ -249,18 +264,18 @@ def _run(state: CampaignState) -> list[Gain]:
         gain.how = gain.how or [
             safe_line(last.error if last is not None and last.error else "not begun yet", 300)
         ]
+    again = f"triage-tui campaign --resume {safe_line(state.dir.name, 60)}"
     for (standing, _), gain in found.items():
-        targets = number_of(len(gain.targets), "target")
-        gain.first = len(gain.targets)
+        number = len(gain.targets)
+        gain.first = number
         # What is refused is refused again as long as nobody changes it.
-        gain.expected = len(gain.targets) * (_UNTRIED * _LESS_LIKELY if standing == "refused" else _UNTRIED)
-        gain.says = {
-            "refused": f"{targets} cannot be run as they are: mend what is said, and run the campaign again",
-            "lost": f"{targets} were lost on the way: run the campaign again, it takes up only these",
-            "cancelled": f"{targets} were cancelled: run the campaign again, it takes up only these",
-        }.get(standing, f"{targets} were not run yet: run the campaign again, it goes on where it stopped")
-        if len(gain.targets) == 1:
-            gain.says = gain.says.replace("they are", "it is").replace("were", "was")
+        gain.expected = number * (_UNTRIED * _LESS_LIKELY if standing == "refused" else _UNTRIED)
+        were, they, these = ("was", "it is", "it") if number == 1 else ("were", "they are", "these")
+        gain.says = number_of(number, "target") + {
+            "refused": f" cannot be run as {they}: mend what is said, then {again} tries {these} again",
+            "lost": f" {were} lost on the way: {again} takes up only {these}",
+            "cancelled": f" {were} cancelled: {again} goes on with {these}",
+        }.get(standing, f" {were} not run yet: {again} goes on with {these}")
     return list(found.values())
 
 
@@ -277,7 +292,7 @@ def _drop(counted: Statistics) -> list[Gain]:
                 subject=rule.title,
                 says=f"{title}: it hurt {number_of(len(rule.hurt), 'target')} and helped {len(rule.helped)}:"
                 " leave it out of the policy",
-                how=["what it hurt was taken back", "a round is saved for each target"],
+                how=["each of these rounds was judged worse than the one before"],
                 expected=0.0,
                 targets=list(rule.hurt),
                 first=len(rule.hurt),

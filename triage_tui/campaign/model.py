@@ -78,11 +78,11 @@ class RuleOutcome(Record, kw_only=True):
     template: str = ""
     title: str = ""
     run: str = ""
-    """The run that it was first active in."""
+    """The run that it was first active in, "" where none was made with it."""
     helped: bool = False
-    """The round with it got further than the one before."""
+    """It acted, and the round with it got further than the one before."""
     hurt: bool = False
-    """The round with it got less far, or elsewhere; it was taken back."""
+    """It acted, and the round with it was judged worse than the one before (`regressed`)."""
 
 
 class Need(Record, kw_only=True):
@@ -116,7 +116,10 @@ class Outcome(Record, kw_only=True):
     word: str = NOT_DIAGNOSED
     """The last verdict that stands, or one of HEALTHY, DIAGNOSED and NOT_DIAGNOSED."""
     rung: Rung | None = None
-    """The highest rung of the judge's ladder that it stood on; None where no round was judged."""
+    """The highest rung of the judge's ladder that it stood on; None where no round was judged. A round that
+    was taken back counts as the one before it."""
+    taken_back: bool = False
+    """The rule of its last round was taken back: it is as it was before."""
     cause: str = ""
     """Root cause of its first run, "" for none."""
     confidence: float = 0.0

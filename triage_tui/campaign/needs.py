@@ -14,6 +14,7 @@ from triage_tui.diagnosis.signature import subject_of
 from triage_tui.errors import TriageError
 from triage_tui.retry.judging.ends import is_healthy
 from triage_tui.runs.diagnosis_model import Hypothesis, Proposal
+from triage_tui.runs.events import read_events
 from triage_tui.runs.reader import Run
 from triage_tui.runs.writer import RULES_LOG
 from triage_tui.text import safe_line
@@ -85,6 +86,9 @@ def subject(hypothesis: Hypothesis) -> str:
 def _thing(hypothesis: Hypothesis) -> str:
     """Return what a hypothesis is about; a path as it is, unless another run may give it another name."""
     given = hypothesis.parameters
+    if hypothesis.cause == "missing_interface" and (interface := given.get("interface", "")):
+        # Whatever was asked of it.
+        return interface
     path = given.get("directory" if hypothesis.cause == "missing_dir" else "absolute", "")
     if path.startswith("/") and not path.startswith(_PASSING) and given.get("resource") != "library":
         return path
@@ -124,7 +128,8 @@ def _proposed(run: Run) -> Iterator[Need]:
 def _decided(run: Run) -> set[str]:
     """Return the names of the rule files of a run that a person, or a policy, made active."""
     found: set[str] = set()
-    for event in run.events:
+    # What was decided since the run was read counts as well.
+    for event in read_events(run.dir)[0]:
         if event.kind == "approved":
             files = event.payload.get("files")
             if isinstance(files, (dict, list)):

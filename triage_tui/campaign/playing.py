@@ -102,7 +102,7 @@ def _played(order: Order, place: Path, cancel: threading.Event) -> Answer:
         return Answer(target=target.target, kind="stopped", error="it was stopped")
     if kind != "finished" and (kind == "no room" or not course.rounds):
         return Answer(target=target.target, kind=kind, error=why)
-    outcome = outcome_of(workspace, course, why)
+    outcome = outcome_of(course, why)
     return Answer(target=target.target, kind="finished", outcome=outcome, emulators=_emulators(course))
 
 

@@ -2,8 +2,9 @@
 
 While a rule is observed, it is tried at the recorded calls of the first run of each of its targets. In the
 later stages a target began with the rule active: its first run is judged against the newest earlier run of
-the same target that had the same other rules and not this one, as a retry would be. Of a target without such
-a run nothing is concluded.
+the same target in the same root that had the same other rules and not this one, as a retry would be; where
+there is none, against one that had fewer: that is no help of this rule where another new one acted, and harm
+is put down to all that are new. Of a target without such a run nothing is concluded.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from triage_tui.campaign.model import CampaignState
+from triage_tui.campaign.model import HEALTHY, CampaignState
 from triage_tui.campaign.record import campaign_dir, read_campaign
 from triage_tui.campaign.statistics import story_key
 from triage_tui.errors import TriageError
@@ -43,7 +44,7 @@ class Played(msgspec.Struct, kw_only=True):
     runs: list[str]
     """Its runs in this campaign that are here, the oldest first."""
     earlier: list[str]
-    """Its runs from before, the newest first."""
+    """Its runs from before in the same root, the newest first."""
     story: str
     group: str
 
@@ -83,10 +84,12 @@ def group_of(workspace: Workspace, campaign: str, first: str, group: str = "") -
     """
     state = read_campaign(campaign_dir(workspace.root, campaign))
     name, played = state.campaign.id, _played(workspace, state)
-    mine = next((one for one in played if one.target_id == first), None)
-    if mine is None:
+    # The same program with the same arguments is one target of the rulebook in whatever root it is.
+    mine = [one for one in played if one.target_id == first]
+    if not mine:
         raise TriageError(f"the first target has no run in campaign {name}: name one with --target RUN")
-    if not mine.story:
+    wanted = {one.story for one in mine} - {""}
+    if not wanted:
         raise TriageError(f"campaign {name} knows no cause for which the first target stopped")
     if group and not any(one.group == group for one in played):
         names = list(dict.fromkeys(one.group for one in played if one.group))
@@ -95,7 +98,7 @@ def group_of(workspace: Workspace, campaign: str, first: str, group: str = "") -
     same = {
         one.target_id: one.runs[0]
         for one in played
-        if one.story == mine.story and one.target_id != first and group in ("", one.group)
+        if one.story in wanted and one.target_id != first and group in ("", one.group)
     }
     more = len(same) - MAX_GROUP
     note = f"a group has at most {MAX_GROUP} targets: {more} of {len(same)} are left out" if more > 0 else ""
@@ -104,22 +107,22 @@ def group_of(workspace: Workspace, campaign: str, first: str, group: str = "") -
 
 def _played(workspace: Workspace, state: CampaignState) -> list[Played]:
     summaries = {one.run_id: one for one in list_runs(workspace.runs_dir) if one.target_id}
-    of_target: dict[str, list[str]] = {}
+    of_target: dict[tuple[str, str], list[str]] = {}
     for run_id in sorted(summaries, reverse=True):
-        of_target.setdefault(summaries[run_id].target_id, []).append(run_id)
+        of_target.setdefault((summaries[run_id].target_id, summaries[run_id].rootfs), []).append(run_id)
     found = []
     for target in state.targets:
         outcome = state.outcome(target.target)
         runs = sorted(run for run in outcome.runs if run in summaries) if outcome is not None else []
         if outcome is None or not runs:
             continue
-        target_id = summaries[runs[0]].target_id
+        told = summaries[runs[0]]
         found.append(
             Played(
-                target_id=target_id,
+                target_id=told.target_id,
                 runs=runs,
-                earlier=[run for run in of_target[target_id] if run < runs[0]],
-                story=story_key(outcome),
+                earlier=[run for run in of_target[told.target_id, told.rootfs] if run < runs[0]],
+                story=story_key(outcome) if outcome.word != HEALTHY else "",
                 group=target.group,
             )
         )
@@ -177,11 +180,24 @@ def _acted(use: RunUse, sha256: str) -> bool:
 
 
 def _without(workspace: Workspace, one: Played, after: Run, sha256: str) -> Run | None:
-    """Return the newest earlier run of a target that had the same rules but for this one."""
+    """Return the newest earlier run of a target with the same rules but for this one, or most of them."""
     others = {hit.sha256 for hit in after.snapshot.rule_hits} - {sha256}
+    content = _content(after)
+    best: tuple[int, Run] | None = None
     for run_id in one.earlier[:MAX_EARLIER]:
         with contextlib.suppress(TriageError):
             run = load_run(workspace.runs_dir / run_id)
-            if {hit.sha256 for hit in run.snapshot.rule_hits} == others:
+            had = {hit.sha256 for hit in run.snapshot.rule_hits}
+            if not had <= others or content != (_content(run) or content):
+                continue
+            if had == others:
                 return run
-    return None
+            if best is None or len(had) > best[0]:
+                best = len(had), run
+    return best[1] if best is not None else None
+
+
+def _content(run: Run) -> str:
+    """Return the id of the target in its campaign, which goes by the content of its root; "" for none."""
+    told = (event.payload.get("target") for event in run.events if event.kind == "campaign")
+    return next((name for name in told if isinstance(name, str)), "")

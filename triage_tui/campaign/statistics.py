@@ -76,7 +76,7 @@ class RuleCount(msgspec.Struct, kw_only=True):
 
     @property
     def neither(self) -> int:
-        """Targets on which it was tried and did nothing that a judge saw."""
+        """Targets on which it was tried, and neither helped nor hurt as far as a judge saw."""
         return len(self.tried) - len({*self.helped, *self.hurt})
 
 
@@ -126,7 +126,9 @@ def standing_of(state: CampaignState, target: str) -> Standing:
 
 def standing_of_outcome(outcome: Outcome) -> Standing:
     """Return how a target stands by what came of it; a word of another version is "unknown"."""
-    return _OF_WORD.get(outcome.word, "unknown")
+    found = _OF_WORD.get(outcome.word, "unknown")
+    # What made it worse is not there any more.
+    return "stuck" if found == "worse" and outcome.taken_back else found
 
 
 def story_key(outcome: Outcome) -> str:
@@ -199,6 +201,8 @@ def rules(state: CampaignState) -> list[RuleCount]:
     for target in state.targets:
         outcome = state.outcome(target.target)
         for rule in outcome.rules if outcome is not None else ():
+            if not rule.run:
+                continue  # It was approved, and no round came to it.
             key = rule.template, rule.title or rule.id
             one = found.get(key)
             if one is None:

@@ -27,8 +27,11 @@ _OPEN, _CLOSE = "\ue010", "\ue011"
 _TOKEN = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
 _NUMBER = re.compile(r"\d+\. ")
 _CODED_COLUMNS = frozenset(
-    ("#", "when", "run", "address", "module", "function", "register", "value", "before", "more")
-)
+    (
+        "#", "when", "run", "address", "module", "function", "register", "value", "before", "more", "target",
+        "group",
+    )
+)  # fmt: skip
 """Columns of tables that hold no words of ours."""
 
 
@@ -73,7 +76,7 @@ def _block(block: Block, language: Catalogue) -> Block:
 
 def _row(row: TableRow, header: tuple[str, ...], language: Catalogue) -> TableRow:
     cells = tuple(
-        cell if name in _CODED_COLUMNS else language.sentence(cell)
+        cell if name in _CODED_COLUMNS else language.listed(cell)
         for name, cell in zip(header, row.cells, strict=True)
     )
     return row._replace(cells=cells)

@@ -13,6 +13,7 @@ from triage_tui.rulebook.rollouts.criteria import StageCriteria
 from triage_tui.rulebook.rollouts.reach import reached_again, switched_off_by
 from triage_tui.rulebook.rollouts.record import Rollout, has_rule, taken_back
 from triage_tui.rulebook.statistics import HELPED, HURT, RunUse
+from triage_tui.runs.events import VERDICTS
 from triage_tui.text import number_of, safe_line
 
 
@@ -38,6 +39,8 @@ class Standing(msgspec.Struct):
     """The targets that took it back, and on which the shared rules act, or would; among `lacking` as well."""
     hurt_in: list[str] = msgspec.field(default_factory=list)
     """The runs that were judged worse."""
+    with_others: int = 0
+    """Of these, those in which another rule was new and acted, too."""
 
 
 def standing(rulebook: Path, rollout: Rollout) -> Standing:
@@ -50,7 +53,7 @@ def standing(rulebook: Path, rollout: Rollout) -> Standing:
     wanted: StageCriteria = getattr(rollout.criteria, rollout.stage)
     most = len(rollout.candidates if rollout.stage == "observe" else rollout.members)
     targets = wanted.targets if rollout.stage == "all" else min(wanted.targets, most)
-    runs, calls = "runs in which it acted", "calls at which it acted"
+    runs, calls = "judged runs in which it acted", "calls at which it acted in these"
     if rollout.stage == "observe":
         runs, calls = "runs at whose calls it was tried", "calls at which it would have acted"
     for count, least, what in (
@@ -78,7 +81,8 @@ def standing(rulebook: Path, rollout: Rollout) -> Standing:
     found.lacking += found.gone
     if found.hurt > wanted.hurt:
         runs = ", ".join(safe_line(run, 60) for run in found.hurt_in[:3])
-        found.breaches.append(f"{number_of(found.hurt, 'retry', 'retries')} went worse by it ({runs})")
+        by = "by it, or by another rule that was new as well" if found.with_others else "by it"
+        found.breaches.append(f"{number_of(found.hurt, 'retry', 'retries')} went worse {by} ({runs})")
     if found.errors > wanted.errors:
         found.breaches.append(f"it failed {number_of(found.errors, 'time')}, and {wanted.errors} are allowed")
     if found.share > wanted.share:
@@ -113,18 +117,22 @@ def _judged(rulebook: Path, rollout: Rollout) -> Standing:
         acted = [rule for rule in mine if rule.hits or rule.matches]
         if not acted:
             continue
+        calls += sum(rule.calls for rule in mine)
+        waited += sum(rule.time_us for rule in mine)
+        if use.verdict not in VERDICTS or use.verdict == "inconclusive":
+            continue  # That it acted in a run of which nobody knows what came of it shows nothing.
         seen.add(use.target)
         found.runs += 1
         found.matches += sum(max(rule.hits, rule.matches) for rule in acted)
-        calls += sum(rule.calls for rule in mine)
-        waited += sum(rule.time_us for rule in mine)
         fresh = any(rule.fresh for rule in acted)
-        # Where another rule was new and acted too, nobody can tell whose help it was.
+        # Where another rule was new and acted too, nobody can tell whose help it was. Harm may be that of
+        # either, and so both stop.
         alone = not any(r.fresh and r.hits for r in use.rules if r.sha256 != rollout.sha256)
         found.helped += fresh and alone and use.verdict in HELPED
-        if fresh and alone and use.verdict in HURT:
+        if fresh and use.verdict in HURT:
             found.hurt += 1
             found.hurt_in.append(use.run)
+            found.with_others += not alone
     found.targets = len(seen)
     found.mean_us = waited // calls if calls else 0
     return found
