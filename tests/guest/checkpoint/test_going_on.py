@@ -48,8 +48,12 @@ def test_everything_that_a_process_has_comes_back(qemu_dir: Path, tmp_path: Path
         "sum 2.725956034537",
         "handled 1 blocked 1 0",
         "read 6 456789 same offset 10 cloexec 1",
+        "counts 1 8 8 -1",
+        "expired 1, late 1",
+        "signal 1 stream back 3 5",
+        "told 1122334455667788 told 6 2, broadcast 1",
         "pipe in the pipe listens 8099 umask 37",
-        "0123456789end in /made, descriptor 7",
+        "0123456789end in /made, descriptor 16",
         f"end e {program}",
     ]
     assert sorted(one.path for one in checkpoint.facts.changed) == ["/made", "/made/file"]
@@ -97,7 +101,7 @@ def test_crit_reads_what_is_written(qemu_dir: Path, tmp_path: Path) -> None:
     handled = core["tc"]["sigactions"][8]
     assert handled["sigaction"] == checkpoint.actions[0].handler
     assert handled["mask"] == 1 << 11
-    assert core["tc"]["blk_sigset"] == 1 << 27
+    assert core["tc"]["blk_sigset"] == 1 << 27 | 1
     (memory,) = decoded(directory, f"mm-{pid}.img")
     assert [(area["start"], area["end"]) for area in memory["vmas"]] == [
         (area.start, area.end) for area in checkpoint.areas
@@ -107,8 +111,16 @@ def test_crit_reads_what_is_written(qemu_dir: Path, tmp_path: Path) -> None:
     assert head["pages_id"] == 1
     assert sum(run["nr_pages"] for run in pages) * 4096 == (directory / "pages-1.img").stat().st_size
     assert decoded(directory, f"fs-{pid}.img")[0]["umask"] == 0o37
-    sockets = [one["isk"] for one in decoded(directory, "files.img") if one["type"] == "INETSK"]
-    assert [(one["src_port"], one["state"]) for one in sockets] == [(8099, 10)]
+    files = decoded(directory, "files.img")
+    sockets = [one["isk"] for one in files if one["type"] == "INETSK"]
+    assert [(one["src_port"], one["state"]) for one in sockets] == [(8099, 10), (8067, 7)]
+    others = {one["type"]: one for one in files}
+    assert others["EVENTFD"]["efd"]["counter"] == 3
+    assert len(others["EVENTPOLL"]["epfd"]["tfd"]) == 3
+    assert [one["tfd"]["isec"] for one in files if one["type"] == "TIMERFD"] == [0, 500]
+    assert others["SIGNALFD"]["sgfd"]["sigmask"] == 1
+    unread = decoded(directory, "sk-queues.img")
+    assert sorted(one["length"] for one in unread) == [3, 4, 5, 6]
     (data,) = decoded(directory, "pipes-data.img")
     assert data["bytes"] == len("in the pipe")
     assert "comes_back" in crit("x", str(directory), "ps")

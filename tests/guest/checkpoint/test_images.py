@@ -28,6 +28,9 @@ from triage_tui.guest.checkpoint.model import (
     Facts,
     OpenFile,
     PageRun,
+    SocketOption,
+    Timer,
+    Watch,
 )
 from triage_tui.guest.checkpoint.reading import DamagedCheckpoint, read_checkpoint
 from triage_tui.guest.checkpoint.writing import write_checkpoint
@@ -54,6 +57,8 @@ def a_checkpoint() -> Checkpoint:
         streams={1: "stdout"},
         devices=[3],
         directories=[],
+        semaphores=[8],
+        options={6: [SocketOption(1, 6, "01000000")]},
         mapped={"/bin/x": "1" * 64},
         emulator_pages=[],
         changed=[ChangedFile(path="/tmp/a", kind="file", mode=0o600, size=4)],
@@ -78,14 +83,31 @@ def a_checkpoint() -> Checkpoint:
             OpenFile(id=3, kind="device", path="/dev/null", flags=2),
             OpenFile(id=4, kind="pipe", pipe=9, flags=0),
             OpenFile(id=5, kind="pipe", pipe=9, flags=1),
-            OpenFile(id=6, kind="unix", path="/run/s", family=1, socket_type=1, listening=True, backlog=5),
+            OpenFile(
+                id=6,
+                kind="unix",
+                path="/run/s",
+                family=1,
+                socket_type=1,
+                listening=True,
+                backlog=5,
+                mode=0o640,
+                user=7,
+                options=[SocketOption(1, 6, "01000000")],
+            ),
             OpenFile(
                 id=7, kind="inet", family=10, socket_type=2, protocol=17, address="::1", port=67, reuse=True
             ),
+            OpenFile(id=8, kind="eventfd", flags=2, counter=1 << 40, semaphore=True),
+            OpenFile(id=9, kind="epoll", flags=2, watches=[Watch(9, 1 << 31 | 1, (1 << 64) - 2)]),
+            OpenFile(id=10, kind="timerfd", flags=2, timer=Timer(1, 3, 10**9 + 5, 7)),
+            OpenFile(id=11, kind="signalfd", flags=2, signals=1 << 63 | 2),
+            OpenFile(id=12, kind="pair", flags=2, family=1, socket_type=2, peer=13),
+            OpenFile(id=13, kind="pair", flags=2, family=1, socket_type=2, peer=12),
         ],
         descriptors=[Descriptor(1, 1), Descriptor(3, 2, True), Descriptor(4, 3)]
         + [Descriptor(number, number) for number in (5, 6, 7)]
-        + [Descriptor(8, 4)],
+        + [Descriptor(8, 4), *(Descriptor(number + 1, number) for number in range(8, 14))],
         cwd="/tmp",
         umask=0o27,
         actions=[Action(1, 0x400200, 0x10000000, 0, 1 << 40), Action(24, 1, 0, 0, 0)],
@@ -93,6 +115,8 @@ def a_checkpoint() -> Checkpoint:
         heap=(0x404000, 0x407123),
         auxv=[3, 0x400034],
         pipes={9: b"kept"},
+        pipe_sizes={9: 65536},
+        queues={12: [b"one", b"", b"two"], 13: []},
     )
 
 
@@ -112,10 +136,9 @@ def test_what_is_written_is_read(written: Path) -> None:
     found = msgspec.to_builtins(after, str_keys=True)
     del wanted["files"], found["files"]
     assert found == wanted
-    kinds = [(one.id, one.kind, one.path, one.flags, one.offset) for one in after.files[:7]]
+    kinds = [(one.id, one.kind, one.path, one.flags, one.offset) for one in after.files[:13]]
     assert kinds == [(one.id, one.kind, one.path, one.flags, one.offset) for one in before.files]
-    assert after.files[5] == before.files[5]
-    assert after.files[6] == before.files[6]
+    assert after.files[5:13] == before.files[5:]
 
 
 @given(st.binary(max_size=300))
@@ -204,6 +227,21 @@ def _another_pc(entry: dict[str, Any]) -> None:
     entry["ti_mips"]["gpregs"]["cp0_epc"] = 4
 
 
+def _alone(entry: dict[str, Any]) -> None:
+    if entry["id"] == 12:
+        entry["usk"]["peer"] = 6
+
+
+def _watches_nothing(entry: dict[str, Any]) -> None:
+    if "epfd" in entry:
+        entry["epfd"]["tfd"][0]["tfd"] = 77
+
+
+def _late(entry: dict[str, Any]) -> None:
+    if "tfd" in entry:
+        entry["tfd"]["vnsec"] = 10**9
+
+
 _CHANGED = {"path": "/a", "kind": "file", "size": 4}
 
 
@@ -216,6 +254,11 @@ _CHANGED = {"path": "/a", "kind": "file", "size": 4}
         (lambda d: edited(d, "pagemap-2.img", _many), "pages that cannot be"),
         (lambda d: edited(d, "files.img", _outside), "is no path in the guest's root"),
         (lambda d: edited(d, "core-2.img", _another_pc), "do not agree"),
+        (lambda d: edited(d, "files.img", _alone), "a socket has no other end"),
+        (lambda d: edited(d, "files.img", _watches_nothing), "watches a descriptor that is not there"),
+        (lambda d: edited(d, "files.img", _late), "a timer runs for a time that cannot be"),
+        (lambda d: facts(d, semaphores=[9]), "a semaphore is no eventfd"),
+        (lambda d: facts(d, options={"6": [{"level": 1, "name": 36, "value": "0"}]}), "cannot be set"),
         (lambda d: (d / "pages-1.img").write_bytes(b"p" * 4096), "pages that cannot be|should have"),
         (lambda d: (d / "core-2.img").unlink(), "cannot be read"),
         (lambda d: os.truncate(d / "files.img", 1 << 40), "no regular file of at most"),

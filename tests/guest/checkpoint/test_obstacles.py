@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
 import pty
+import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +16,7 @@ import pytest
 
 from tests.guest.helpers import QUICK, shell, spec
 from tests.programs import build
+from triage_tui.guest.arch import by_name
 from triage_tui.guest.checkpoint.obstacles import Obstacle
 from triage_tui.guest.checkpoint.taking import take_checkpoint
 from triage_tui.guest.checkpoint.taking_files import Opened
@@ -48,7 +52,11 @@ def opened(make: Callable[[ExitStack], int]) -> Iterator[tuple[Opened, int]]:
     """Give what a checkpoint sees of a descriptor of this very process."""
     with ExitStack() as stack:
         fd = make(stack)
-        yield Opened(os.getpid(), {}), fd
+        yield Opened(os.getpid(), by_name("mipsel"), {}, open_diagnosis=_diagnosis), fd
+
+
+def _diagnosis() -> int:
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4).detach()
 
 
 def look(make: Callable[[ExitStack], int]) -> Opened:
@@ -57,6 +65,7 @@ def look(make: Callable[[ExitStack], int]) -> Opened:
             if one.fd == fd:
                 found.add(one)
         assert found.descriptors
+        found.check()
         return found
 
 
@@ -71,23 +80,63 @@ def _connected(stack: ExitStack) -> int:
     return first.fileno()
 
 
-def _abstract(stack: ExitStack) -> int:
-    one = stack.enter_context(socket.socket(socket.AF_UNIX))
-    one.bind(f"\0{os.getpid()}-checkpoint")
-    one.listen()
-    return one.fileno()
+def _inotify(stack: ExitStack) -> int:
+    libc = ctypes.CDLL(None)
+    return _closing(stack, libc.inotify_init())
+
+
+def _told_once(stack: ExitStack) -> int:
+    told = stack.enter_context(select.epoll())
+    told.register(_closing(stack, os.eventfd(1)), select.EPOLLIN | select.EPOLLONESHOT)
+    told.poll(0)
+    return told.fileno()
+
+
+def _forgotten(stack: ExitStack) -> int:
+    told = stack.enter_context(select.epoll())
+    fd = os.eventfd(1)
+    told.register(fd, select.EPOLLIN)
+    stack.callback(os.close, os.dup(fd))
+    os.close(fd)
+    return told.fileno()
+
+
+def _on_its_way(stack: ExitStack) -> int:
+    first, second = (stack.enter_context(one) for one in socket.socketpair())
+    socket.send_fds(second, [b"x"], [1])
+    return first.fileno()
+
+
+def _half_closed(stack: ExitStack) -> int:
+    first, second = (stack.enter_context(one) for one in socket.socketpair())
+    second.shutdown(socket.SHUT_WR)
+    return first.fileno()
+
+
+def _reading(stack: ExitStack) -> int:
+    fd = _closing(stack, os.open("/proc", os.O_RDONLY))
+    os.lseek(fd, 3, os.SEEK_SET)
+    return fd
+
+
+def _told_by_signal(stack: ExitStack) -> int:
+    reader, writer = os.pipe()
+    fcntl.fcntl(reader, fcntl.F_SETFL, os.O_ASYNC)
+    return _closing(stack, reader, writer)
 
 
 @pytest.mark.parametrize(
     ("make", "why"),
     [
         (_connected, "a socket with somebody at its other end"),
-        (_abstract, "an abstract name"),
         (lambda stack: _closing(stack, *pty.openpty()), "a terminal with a state of its own"),
-        (
-            lambda stack: _closing(stack, os.eventfd(3)),
-            "something that cannot be made again (eventfd, count 3)",
-        ),
+        (_inotify, "something that cannot be made again (inotify, watching nothing)"),
+        (_told_once, "an epoll instance that has told of descriptor"),
+        (_forgotten, "an epoll instance that watches a file whose descriptor was closed"),
+        (_on_its_way, "more than bytes in it (SCM_RIGHTS)"),
+        (_half_closed, "half closed"),
+        (_reading, "a directory that it is just reading"),
+        (_told_by_signal, "has a signal sent"),
         (lambda stack: _closing(stack, os.memfd_create("x")), "a file without a name"),
     ],
 )
@@ -112,7 +161,11 @@ def test_listening_sockets_and_pipes_can_be(tmp_path: Path) -> None:
         os.write(fd + 1, b"kept")
         return fd
 
-    found = look(holds)
-    assert list(found.pipes.values()) == [b"kept"]
+    with opened(holds) as (found, fd):
+        for one in open_descriptors(os.getpid(), 1 << 20):
+            if one.fd in (fd, fd + 1):
+                found.add(one)
+        assert list(found.pipes.values()) == [b"kept"]
+        found.check()
     with pytest.raises(Obstacle, match="other end of one of its pipes"):
-        found.check_pipes()
+        look(holds)

@@ -6,9 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 static __thread int own = 1;
@@ -16,6 +20,90 @@ static char filled[3 * 65536] = {[0 ... 3 * 65536 - 1] = 'f'};
 static volatile int handled;
 
 static void handler(int number) { handled += number == SIGUSR1; }
+
+/* What has no file of its own. */
+static int told, counts, expires, signals, pairs[2], messages[2], sends;
+
+static void open_others(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(8067)};
+    struct itimerspec once = {.it_value = {0, 1}}, later = {.it_value = {1000, 0}, .it_interval = {500, 0}};
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0x1122334455667788};
+    int on = 1, late = timerfd_create(CLOCK_MONOTONIC, 0);
+    uint64_t ticks;
+    sigset_t set;
+
+    counts = eventfd(3, EFD_SEMAPHORE | EFD_NONBLOCK);
+    expires = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    timerfd_settime(expires, 0, &once, NULL);
+    timerfd_settime(late, 0, &later, NULL);
+    dup2(late, 30);
+    close(late);
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signals = signalfd(-1, &set, 0);
+    socketpair(AF_UNIX, SOCK_STREAM, 0, pairs);
+    socketpair(AF_UNIX, SOCK_DGRAM, 0, messages);
+    write(pairs[0], "stream", 6);
+    write(pairs[1], "back", 4);
+    write(messages[1], "one", 3);
+    write(messages[1], "three", 5);
+    sends = socket(AF_INET, SOCK_DGRAM, 0);
+    setsockopt(sends, SOL_SOCKET, SO_BROADCAST, &on, sizeof on);
+    bind(sends, (struct sockaddr *)&address, sizeof address);
+    told = epoll_create1(0);
+    epoll_ctl(told, EPOLL_CTL_ADD, counts, &event);
+    event.data.u64 = 30;
+    epoll_ctl(told, EPOLL_CTL_ADD, 30, &event);
+    event.data.u64 = 6;
+    event.events = EPOLLIN | EPOLLET;
+    epoll_ctl(told, EPOLL_CTL_ADD, pairs[0], &event);
+    epoll_wait(told, &event, 1, 1000);
+    /* It has expired at the latest when this returns, and is read afterwards. */
+    event.events = EPOLLIN;
+    ticks = epoll_create1(0);
+    epoll_ctl(ticks, EPOLL_CTL_ADD, expires, &event);
+    epoll_wait(ticks, &event, 1, -1);
+    close(ticks);
+}
+
+static void use_others(void) {
+    struct epoll_event events[8];
+    struct signalfd_siginfo info;
+    struct itimerspec left;
+    char text[64] = "";
+    uint64_t number = 0;
+    int count, more, last, on = 0;
+    socklen_t size = sizeof on;
+
+    read(counts, &number, 8);
+    count = read(counts, &number, 8);
+    more = read(counts, &number, 8);
+    last = read(counts, &number, 8);
+    printf("counts %d %d %d %d\n", (int)number, count, more, last);
+    read(expires, &number, 8);
+    timerfd_gettime(30, &left);
+    printf("expired %d, late %d\n", (int)number, left.it_value.tv_sec > 900 && left.it_interval.tv_sec == 500);
+    kill(getpid(), SIGHUP);
+    read(signals, &info, sizeof info);
+    printf("signal %d", info.ssi_signo);
+    read(pairs[1], text, 63);
+    printf(" %s", text);
+    memset(text, 0, sizeof text);
+    read(pairs[0], text, 63);
+    write(pairs[1], text, 4);
+    printf(" %s", text);
+    count = read(messages[0], text, 63);
+    more = read(messages[0], text, 63);
+    printf(" %d %d\n", count, more);
+    write(counts, &(uint64_t){7}, 8);
+    count = epoll_wait(told, events, 8, 1000);
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < count; j++)
+            if (events[j].data.u64 == (i ? 6 : 0x1122334455667788)) printf("told %llx ", (long long)events[j].data.u64);
+    getsockopt(sends, SOL_SOCKET, SO_BROADCAST, &on, &size);
+    printf("%d, broadcast %d\n", count, on);
+}
 
 int main(int argc, char **argv) {
     double sum = 0;
@@ -64,6 +152,7 @@ int main(int argc, char **argv) {
     listening = socket(AF_INET, SOCK_STREAM, 0);
     bind(listening, (struct sockaddr *)&address, sizeof address);
     listen(listening, 3);
+    open_others();
     umask(037);
     chdir("/made");
     for (int i = 1; i < 1000; i++) sum += third / i;
@@ -86,6 +175,7 @@ int main(int argc, char **argv) {
     printf("handled %d blocked %d %d\n", handled, sigismember(&set, SIGWINCH), sigismember(&set, SIGUSR2));
     printf("read %d", (int)read(file, text, 63));
     printf(" %s same offset %d cloexec %d\n", text, (int)lseek(20, 0, SEEK_CUR), fcntl(20, F_GETFD));
+    use_others();
     memset(text, 0, sizeof text);
     read(pipes[0], text, 63);
     getsockname(listening, (struct sockaddr *)&address, &length);

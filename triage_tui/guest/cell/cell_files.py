@@ -14,6 +14,7 @@ import stat
 from typing import Any
 
 _MODE = 0o7777
+_NETLINK_SOCK_DIAG = 4
 MOST_REMOVED = 4096
 """Names in a directory that is taken away."""
 
@@ -142,11 +143,18 @@ def open_file(path: bytes) -> int:
 
 
 def open_socket(family: int, kind: int) -> int:
-    """Return a descriptor of a new socket of this network name space, or a negative host errno."""
-    if family not in (socket.AF_INET, socket.AF_INET6) or kind not in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+    """Return a descriptor of a new socket of this network name space, or a negative host errno.
+
+    One of AF_NETLINK answers questions about sockets (sock_diag(7)).
+    """
+    if (family, kind) == (socket.AF_NETLINK, socket.SOCK_RAW):
+        protocol = _NETLINK_SOCK_DIAG
+    elif family in (socket.AF_INET, socket.AF_INET6) and kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        protocol = 0
+    else:
         return -errno.EINVAL
     try:
-        return socket.socket(family, kind | socket.SOCK_CLOEXEC).detach()
+        return socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol).detach()
     except OSError as error:
         return -(error.errno or errno.EIO)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
@@ -88,6 +89,10 @@ class CheckpointSide(FrozenViews):
     def input_pipes(self) -> Sequence[int]:
         """Write ends of the pipe behind its stdin."""
         return self._cell.kept
+
+    def open_diagnosis(self) -> int:
+        """Return a descriptor that tells of the guest's sockets (sock_diag(7)), or a negative host errno."""
+        return self._cell.open_socket(socket.AF_NETLINK, socket.SOCK_RAW)
 
     def _prepare(self, launched: Launched, goes_on: GoesOn | None) -> None:
         """Look for what only the emulator's stub shows, while the guest waits at its first instruction.

@@ -24,8 +24,11 @@ _MAGIC = {
     "fdinfo": (0x56213732, "fdinfo_entry"),
     "files": (0x56303138, "file_entry"),
     "pipes-data": (0x56453709, "pipe_data_entry"),
+    "sk-queues": (0x56264026, "sk_packet_entry"),
 }
 """Kind of image -> its magic number, and the shape of its entries."""
+_FOLLOWED = {"pipes-data": "bytes", "sk-queues": "length"}
+"""Kind of image -> the field that says how many raw bytes follow an entry."""
 MAX_IMAGE = 64 << 20
 """Bytes of an image, the pages left out."""
 _LENGTH = struct.Struct("<I")
@@ -134,9 +137,10 @@ def _entries(name: str, data: bytes, most: int) -> Iterator[tuple[Message, bytes
         entry = wire.decode(SHAPES, "pagemap_head" if first else shape, memoryview(data)[at : at + size])
         at += size
         raw = b""
-        if kind == "pipes-data":
-            raw = data[at : at + entry["bytes"]]
-            if len(raw) < entry["bytes"]:
+        if kind in _FOLLOWED:
+            size = entry[_FOLLOWED[kind]]
+            raw = data[at : at + size]
+            if len(raw) < size:
                 raise Damaged(f"{name} is cut off")
             at += len(raw)
         yield entry, raw

@@ -126,8 +126,16 @@ SHAPES: dict[str, Shape] = {
         "fs_entry": "1 cwd_id! u, 2 root_id! u, 3 umask u",
         "fdinfo_entry": "1 id! u, 2 flags! u, 3 type! u, 4 fd! u",
         "fown_entry": "1 uid! u, 2 euid! u, 3 signum! u, 4 pid_type! u, 5 pid! u",
-        "file_entry": "1 type! u, 2 id! u, 3 reg reg_file_entry, 4 isk inet_sk_entry, 16 usk unix_sk_entry, "
-        "18 pipe pipe_entry",
+        "file_entry": "1 type! u, 2 id! u, 3 reg reg_file_entry, 4 isk inet_sk_entry, "
+        "8 efd eventfd_file_entry, 9 epfd eventpoll_file_entry, 10 sgfd signalfd_entry, "
+        "12 tfd timerfd_entry, 16 usk unix_sk_entry, 18 pipe pipe_entry",
+        "eventfd_file_entry": "1 id! u, 2 flags! u, 3 fown! fown_entry, 4 counter! u",
+        "eventpoll_file_entry": "1 id! u, 2 flags! u, 3 fown! fown_entry, 4 tfd* eventpoll_tfd_entry",
+        "eventpoll_tfd_entry": "1 id! u, 2 tfd! u, 3 events! u, 4 data! u",
+        "signalfd_entry": "1 id! u, 2 flags! u, 3 fown! fown_entry, 4 sigmask! u",
+        "timerfd_entry": "1 id! u, 2 flags! u, 3 fown! fown_entry, 4 clockid! u, 5 ticks! u, "
+        "6 settime_flags! u, 7 vsec! u, 8 vnsec! u, 9 isec! u, 10 insec! u",
+        "sk_packet_entry": "1 id_for! u, 2 length! u",
         "reg_file_entry": "1 id! u, 2 flags! u, 3 pos! u, 5 fown! fown_entry, 6 name! t, 7 mnt_id z, "
         "8 size u, 10 mode u",
         "pipe_entry": "1 id! u, 2 pipe_id! u, 3 flags! u, 4 fown! fown_entry",
@@ -136,7 +144,8 @@ SHAPES: dict[str, Shape] = {
         "8 dst_port! u, 9 flags! u, 10 backlog! u, 11 src_addr* u, 12 dst_addr* u, 13 fown! fown_entry, "
         "14 opts! sk_opts_entry, 15 v6only o",
         "unix_sk_entry": "1 id! u, 2 ino! u, 3 type! u, 4 state! u, 5 flags! u, 6 uflags! u, 7 backlog! u, "
-        "8 peer! u, 9 fown! fown_entry, 10 opts! sk_opts_entry, 11 name! b",
+        "8 peer! u, 9 fown! fown_entry, 10 opts! sk_opts_entry, 11 name! b, 13 file_perms file_perms_entry",
+        "file_perms_entry": "1 mode! u, 2 uid! u, 3 gid! u",
         "sk_opts_entry": "1 so_sndbuf! u, 2 so_rcvbuf! u, 3 so_snd_tmo_sec! u, 4 so_snd_tmo_usec! u, "
         "5 so_rcv_tmo_sec! u, 6 so_rcv_tmo_usec! u, 7 reuseaddr o",
     }.items()
@@ -144,7 +153,7 @@ SHAPES: dict[str, Shape] = {
 
 X86_64, ARM, AARCH64, PPC64, S390, MIPS = 1, 2, 3, 4, 5, 6
 """`mtype` of a core image; 0 is an architecture for which CRIU has none."""
-REG, PIPE, INETSK, UNIXSK = 1, 2, 4, 5
+REG, PIPE, INETSK, UNIXSK, EVENTFD, EVENTPOLL, SIGNALFD, TIMERFD = 1, 2, 4, 5, 6, 7, 9, 17
 """Types of files."""
 TASK_ALIVE = 1
 AREA_REGULAR, AREA_STACK, AREA_VDSO, AREA_HEAP = 1, 2, 8, 32

@@ -12,9 +12,41 @@ PAGE = 4096
 DIRECTORY = "checkpoint"
 """Name of the directory in a run."""
 
-FileKind = Literal["file", "directory", "device", "pipe", "inet", "unix", "stdin", "stdout", "stderr"]
-"""What a descriptor leads to; the last three are the streams that every run has of its own."""
+FileKind = Literal[
+    "file", "directory", "device", "pipe", "inet", "unix", "pair", "eventfd", "epoll", "timerfd", "signalfd",
+    "stdin", "stdout", "stderr",
+]  # fmt: skip
+"""What a descriptor leads to: "unix" is a local socket by itself, "pair" one of two that are connected with
+each other; the last three are the streams that every run has of its own."""
 Kept = Literal["file", "directory", "link", "fifo", "removed"]
+
+
+class SocketOption(msgspec.Struct, frozen=True):
+    """What was set by setsockopt(2), with the host's numbers."""
+
+    level: int
+    name: int
+    value: str
+    """In hexadecimal digits, as the host has it."""
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """A descriptor that an epoll instance watches, epoll_ctl(2)."""
+
+    fd: int
+    events: int
+    data: int
+
+
+class Timer(msgspec.Struct, frozen=True):
+    """A timer with a descriptor, timerfd_create(2)."""
+
+    clock: int
+    ticks: int
+    """How often it has expired and was not read."""
+    left_ns: int
+    """Until it expires next, 0: never."""
+    interval_ns: int
 
 
 class OpenFile(msgspec.Struct, kw_only=True):
@@ -41,6 +73,20 @@ class OpenFile(msgspec.Struct, kw_only=True):
     """SO_REUSEADDR."""
     v6only: bool = False
     """IPV6_V6ONLY."""
+    peer: int = 0
+    """Of a pair: the id of the other end."""
+    options: list[SocketOption] = []
+    mode: int = 0
+    """Permissions and owner of a local socket's file."""
+    user: int = 0
+    group: int = 0
+    counter: int = 0
+    """Of an eventfd, and below whether it counts down by one (EFD_SEMAPHORE)."""
+    semaphore: bool = False
+    signals: int = 0
+    """Of a signalfd, as the guest numbers them; bit 0 is signal 1."""
+    timer: Timer | None = None
+    watches: list[Watch] = []
 
 
 class Descriptor(msgspec.Struct, frozen=True):
@@ -109,6 +155,10 @@ class Facts(msgspec.Struct, kw_only=True):
     devices: list[int]
     """Open files that are devices."""
     directories: list[int]
+    options: dict[int, list[SocketOption]] = {}
+    """Those of each socket."""
+    semaphores: list[int] = []
+    """Open files that are eventfds which count down by one."""
     mapped: dict[str, str]
     """Path of each mapped file -> SHA-256 of its content."""
     emulator_pages: list[int]
@@ -146,3 +196,7 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     auxv: list[int]
     pipes: dict[int, bytes]
     """Pipe -> what is in it."""
+    pipe_sizes: dict[int, int] = {}
+    """Pipe -> how many bytes it can hold."""
+    queues: dict[int, list[bytes]] = {}
+    """End of a pair -> the messages that it has not read."""

@@ -29,6 +29,13 @@ from triage_tui.guest.checkpoint.model import (
     OpenFile,
     PageRun,
 )
+from triage_tui.guest.checkpoint.reading_descriptors import (
+    add_facts,
+    check_pairs,
+    read_anonymous,
+    read_pair,
+    read_queues,
+)
 from triage_tui.guest.checkpoint.wire import Damaged, Message
 from triage_tui.guest.checkpoint.writing import CHANGED_FILE, FILES_ID, PAGES_FILE, STATE_FILE
 from triage_tui.runs.checkpoint_place import FACTS_FILE
@@ -87,6 +94,9 @@ def _read(directory: Path) -> Checkpoint:
     core = one(read_image(directory, f"core-{pid}.img", 1), "the core image")
     memory = one(read_image(directory, f"mm-{pid}.img", 1), "the memory image")
     files, paths = _files(directory, facts)
+    descriptors = _descriptors(directory, files)
+    check_pairs(files, descriptors)
+    pipes = read_image(directory, "pipes-data.img", MAX_FILES)
     areas = _areas(memory, paths, arch)
     state = read_bounded(directory / STATE_FILE, MAX_STATE)
     registers = _registers(arch, facts, state, core)
@@ -112,7 +122,7 @@ def _read(directory: Path) -> Checkpoint:
         areas=areas,
         pages=_pages(directory, pid, areas),
         files=files,
-        descriptors=_descriptors(directory, files),
+        descriptors=descriptors,
         cwd=cwd,
         umask=place.get("umask", 0o22) & 0o777,
         actions=[
@@ -123,11 +133,9 @@ def _read(directory: Path) -> Checkpoint:
         blocked=task["blk_sigset"],
         heap=heap,
         auxv=memory["mm_saved_auxv"],
-        pipes={
-            entry["pipe_id"]: raw
-            for entry, raw in read_image(directory, "pipes-data.img", MAX_FILES)
-            if len(raw) <= _MAX_PIPE
-        },
+        pipes={entry["pipe_id"]: raw for entry, raw in pipes if len(raw) <= _MAX_PIPE},
+        pipe_sizes={entry["pipe_id"]: min(entry.get("size", 0), _MAX_PIPE) for entry, _ in pipes},
+        queues=read_queues(read_image(directory, "sk-queues.img", MAX_FILES), files),
     )
 
 
@@ -180,6 +188,7 @@ def _files(directory: Path, facts: Facts) -> tuple[list[OpenFile], dict[int, str
         if file.kind in ("file", "device", "directory"):
             paths[number] = _path(file.path)
         found.append(file)
+    add_facts(found, facts)
     return found, paths
 
 
@@ -205,8 +214,15 @@ def _file(entry: Message, number: int) -> OpenFile:
         case messages.UNIXSK if "usk" in entry:
             local = entry["usk"]
             path = local["name"].decode("utf-8", "surrogateescape")
-            if path and (len(local["name"]) > 107 or not _path(path)):
+            if local["peer"]:
+                flags, kind = local["flags"] & flags_mask, _socket_type(local["type"])
+                return read_pair(local, number, flags, kind)
+            if path.startswith("\0"):
+                if len(local["name"]) > 108:
+                    raise Damaged("a local socket has too long a name")
+            elif path and (len(local["name"]) > 107 or not _path(path)):
                 raise Damaged("a local socket has too long a name")
+            permissions = local.get("file_perms", {})
             return OpenFile(
                 id=number,
                 kind="unix",
@@ -216,7 +232,12 @@ def _file(entry: Message, number: int) -> OpenFile:
                 socket_type=_socket_type(local["type"]),
                 listening=local["state"] == 10,
                 backlog=min(local["backlog"], 4096),
+                mode=permissions.get("mode", 0o755) & 0o777,
+                user=permissions.get("uid", 0) & 0xFFFF,
+                group=permissions.get("gid", 0) & 0xFFFF,
             )
+    if (anonymous := read_anonymous(entry, number, flags_mask)) is not None:
+        return anonymous
     raise Damaged("files.img holds a file of a kind that is not made again here")
 
 

@@ -22,6 +22,7 @@ from triage_tui.guest.checkpoint.model import ChangedFile, Checkpoint
 from triage_tui.guest.checkpoint.restoring_files import FileRestorer
 from triage_tui.guest.checkpoint.restoring_memory import MemoryRestorer, free_page
 from triage_tui.guest.checkpoint.served_stub import ServedStub
+from triage_tui.guest.checkpoint.settling import fill_pipe
 from triage_tui.guest.emulator.env_locator import Location
 from triage_tui.guest.host import host_memory, process
 from triage_tui.runs.process_model import Mapping
@@ -60,12 +61,12 @@ def restore(
         memory.check_heap()
         memory.restore([area for area in maps() if area.start != page])
         files = FileRestorer(
-            checkpoint, injector, lambda path: cell.request("remove", path, 0), open_files - 1
+            pid, checkpoint, injector, lambda path: cell.request("remove", path, 0), open_files - 1
         )
         writers = files.restore()
         for number, data in checkpoint.pipes.items():
-            if data:
-                _fill(pid, writers[number], data)
+            if number in writers:
+                fill_pipe(pid, writers[number], data, checkpoint.pipe_sizes.get(number, 0))
         injector.call("chdir", injector.put(os.fsencode(checkpoint.cwd) + b"\0"))
         injector.call("umask", checkpoint.umask)
         for action in checkpoint.actions:
@@ -106,15 +107,6 @@ def put_files_back(cell: Cell, directory: Path, changed: list[ChangedFile]) -> N
                 raise TriageError(f"{safe_line(one.path, 200)} cannot be put back: {os.strerror(-result)}")
     finally:
         os.close(content)
-
-
-def _fill(pid: int, fd: int, data: bytes) -> None:
-    """Put back what was in a pipe."""
-    pipe = os.open(f"/proc/{pid}/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        os.write(pipe, data)
-    finally:
-        os.close(pipe)
 
 
 def _restore_state(pid: int, arch: Arch, location: Location, checkpoint: Checkpoint) -> None:

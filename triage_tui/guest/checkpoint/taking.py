@@ -24,7 +24,7 @@ from triage_tui.guest.checkpoint.taking_files import Opened
 from triage_tui.guest.checkpoint.taking_memory import emulator_pages, keep_pages, without_name
 from triage_tui.guest.checkpoint.writing import CHANGED_FILE, PAGES_FILE, write_checkpoint
 from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
-from triage_tui.guest.emulator.signal_actions import signal_numbers
+from triage_tui.guest.emulator.signal_actions import guest_mask
 from triage_tui.guest.host import host_memory, process, process_state
 from triage_tui.guest.spec import open_in_root
 from triage_tui.runs.model import Syscall
@@ -118,6 +118,8 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         streams={file.id: file.kind for file in opened.files if file.kind in ("stdin", "stdout", "stderr")},
         devices=[file.id for file in opened.files if file.kind == "device"],
         directories=[file.id for file in opened.files if file.kind == "directory"],
+        semaphores=[file.id for file in opened.files if file.semaphore],
+        options={file.id: file.options for file in opened.files if file.options},
         mapped=_mapped(guest, areas, changed),
         emulator_pages=sorted(emulators),
         changed=changed,
@@ -143,6 +145,8 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         heap=heap,
         auxv=[number for pair in location.auxv.items() for number in pair],
         pipes=opened.pipes,
+        pipe_sizes=opened.pipe_sizes,
+        queues=opened.queues,
     )
     write_checkpoint(directory, checkpoint)
     return facts
@@ -247,10 +251,13 @@ def _open_files(guest: Guest) -> Opened:
         status = os.fstat(fd)
         streams[status.st_dev, status.st_ino] = "stdin"
     given = guest.spec.stdin.name if isinstance(guest.spec.stdin, Path) else ""
-    opened = Opened(guest.pid, streams, given)
+    opened = Opened(guest.pid, guest.arch, streams, given, guest.open_diagnosis)
     for one in guest.fds():
         opened.add(one)
-    opened.check_pipes()
+    opened.check()
+    users, groups = (_ids(guest.pid, kind) for kind in ("uid", "gid"))
+    for file in opened.files:
+        file.user, file.group = users.inside(file.user), groups.inside(file.group)
     return opened
 
 
@@ -291,9 +298,3 @@ def _blocked(guest: Guest, moment: Moment) -> int:
             raise Obstacle(f"it waits in {moment.call.name} with other signals let through than usual")
     fields = process_state.status(f"/proc/{guest.pid}/task/{guest.tid}")
     return guest_mask(guest.arch, process_state.mask(fields, "SigBlk"))
-
-
-def guest_mask(arch: Arch, names: Iterable[str]) -> int:
-    """Return the bits of signals by their names; real-time signals are the emulator's to renumber."""
-    numbers = signal_numbers(arch)
-    return sum(1 << numbers[name] - 1 for name in names if name in numbers)

@@ -17,7 +17,7 @@ from triage_tui.guest.checkpoint import messages
 from triage_tui.guest.checkpoint.core_images import core_entry
 from triage_tui.guest.checkpoint.image_files import write_image, write_private
 from triage_tui.guest.checkpoint.injecting import protection
-from triage_tui.guest.checkpoint.model import Checkpoint, OpenFile
+from triage_tui.guest.checkpoint.model import Checkpoint, OpenFile, Timer
 from triage_tui.guest.checkpoint.wire import Message
 from triage_tui.runs.checkpoint_place import FACTS_FILE
 from triage_tui.runs.process_model import Mapping
@@ -30,7 +30,14 @@ _NO_OPTIONS: Message = dict.fromkeys(
     ("so_sndbuf", "so_rcvbuf", "so_snd_tmo_sec", "so_snd_tmo_usec", "so_rcv_tmo_sec", "so_rcv_tmo_usec"), 0
 )
 _MAP_SHARED, _MAP_PRIVATE, _MAP_ANONYMOUS = 1, 2, 0x20
-_TCP_LISTEN, _TCP_CLOSE = 10, 7
+_TCP_LISTEN, _TCP_CLOSE, _TCP_ESTABLISHED = 10, 7, 1
+_ANONYMOUS = {
+    messages.EVENTFD: "efd",
+    messages.EVENTPOLL: "epfd",
+    messages.SIGNALFD: "sgfd",
+    messages.TIMERFD: "tfd",
+}
+"""Type of a file without a name -> the field that has it."""
 
 
 def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
@@ -76,8 +83,18 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     write_image(
         directory,
         "pipes-data.img",
-        [{"pipe_id": number, "bytes": len(data)} for number, data in checkpoint.pipes.items()],
+        [
+            {"pipe_id": number, "bytes": len(data), "size": checkpoint.pipe_sizes.get(number)}
+            for number, data in checkpoint.pipes.items()
+        ],
         checkpoint.pipes.values(),
+    )
+    queued = [(number, data) for number, parts in checkpoint.queues.items() for data in parts]
+    write_image(
+        directory,
+        "sk-queues.img",
+        [{"id_for": number, "length": len(data)} for number, data in queued],
+        [data for _number, data in queued],
     )
     write_private(directory / STATE_FILE, checkpoint.state)
     # Paths may hold any byte; the escapes of ASCII JSON keep those that are no UTF-8.
@@ -93,8 +110,16 @@ def _file_type(file: OpenFile) -> int:
             return messages.PIPE
         case "inet":
             return messages.INETSK
-        case "unix":
+        case "unix" | "pair":
             return messages.UNIXSK
+        case "eventfd":
+            return messages.EVENTFD
+        case "epoll":
+            return messages.EVENTPOLL
+        case "timerfd":
+            return messages.TIMERFD
+        case "signalfd":
+            return messages.SIGNALFD
     return messages.REG
 
 
@@ -133,12 +158,36 @@ def _file_entry(file: OpenFile) -> Message:
         return {"type": kind, "id": file.id, "isk": entry}
     if kind == messages.UNIXSK:
         name = file.path.encode("utf-8", "surrogateescape")
-        entry |= {"ino": file.id, "type": file.socket_type, "flags": file.flags, "uflags": 0, "peer": 0}
-        entry |= {"state": _TCP_LISTEN if file.listening else _TCP_CLOSE, "backlog": file.backlog}
+        entry |= {"ino": file.id, "type": file.socket_type, "flags": file.flags, "uflags": 0}
+        state = _TCP_LISTEN if file.listening else _TCP_ESTABLISHED if file.peer else _TCP_CLOSE
+        entry |= {"peer": file.peer, "state": state, "backlog": file.backlog}
         entry |= {"opts": _NO_OPTIONS, "name": name}
+        if file.path.startswith("/"):
+            entry["file_perms"] = {"mode": file.mode, "uid": file.user, "gid": file.group}
         return {"type": kind, "id": file.id, "usk": entry}
+    if kind in _ANONYMOUS:
+        return _anonymous(file, kind, entry | {"flags": file.flags})
     entry |= {"flags": file.flags, "pos": file.offset, "name": file.path or "/dev/null"}
     return {"type": kind, "id": file.id, "reg": entry}
+
+
+def _anonymous(file: OpenFile, kind: int, entry: Message) -> Message:
+    match kind:
+        case messages.EVENTFD:
+            entry |= {"counter": file.counter}
+        case messages.EVENTPOLL:
+            watched = [{"tfd": one.fd, "events": one.events, "data": one.data} for one in file.watches]
+            entry |= {"tfd": [{"id": file.id} | one for one in watched]}
+        case messages.SIGNALFD:
+            entry |= {"sigmask": file.signals}
+        case _:
+            timer = file.timer or Timer(0, 0, 0, 0)
+            (seconds, left), (every, interval) = (
+                divmod(value, 1_000_000_000) for value in (timer.left_ns, timer.interval_ns)
+            )
+            entry |= {"clockid": timer.clock, "ticks": timer.ticks, "settime_flags": 0}
+            entry |= {"vsec": seconds, "vnsec": left, "isec": every, "insec": interval}
+    return {"type": kind, "id": file.id, _ANONYMOUS[kind]: entry}
 
 
 def _memory(checkpoint: Checkpoint, ids: dict[str, int], program: int) -> Message:

@@ -68,6 +68,12 @@ def signal_numbers(arch: Arch) -> dict[str, int]:
     return {member.name: member.value for member in signal.Signals if member.value < 32}
 
 
+def guest_mask(arch: Arch, names: Iterable[str]) -> int:
+    """Return the bits of signals by their names; real-time signals are the emulator's to renumber."""
+    numbers = signal_numbers(arch)
+    return sum(1 << numbers[name] - 1 for name in names if name in numbers)
+
+
 def flag_names(arch: Arch, flags: int) -> list[str]:
     """Return the names of the flags of an action."""
     known = _FLAGS_MIPS if arch.name.startswith("mips") else _FLAGS

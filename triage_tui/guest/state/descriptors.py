@@ -88,7 +88,7 @@ def _describe(pid: int, handle: int, fd: int) -> Descriptor:
     target = os.readlink(f"/proc/{pid}/fd/{fd}")
     text = os.fsencode(target)[:_MAX_TARGET].decode("utf-8", "backslashreplace")
     found = Descriptor(fd=fd, target=text)
-    info = _information(pid, fd)
+    info = information(pid, fd)
     with suppress(KeyError, ValueError):
         found.flags = int(info["flags"][0], 8)
         found.flag_names = flag_names(found.flags)
@@ -131,8 +131,8 @@ def _describe_file(pid: int, fd: int, found: Descriptor) -> None:
                 found.detail = "deleted"
 
 
-def _information(pid: int, fd: int) -> dict[str, list[str]]:
-    """Return the lines of fdinfo, key -> values."""
+def information(pid: int, fd: int) -> dict[str, list[str]]:
+    """Return the lines of fdinfo, key -> values; none where the descriptor is gone."""
     lines: dict[str, list[str]] = {}
     with suppress(OSError), open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii", errors="replace") as file:
         # An epoll instance has a line for each descriptor that it watches.

@@ -59,6 +59,15 @@ def process_handle(pid: int) -> Iterator[int]:
         os.close(handle)
 
 
+def duplicate(handle: int, fd: int) -> int:
+    """Return a duplicate of the descriptor `fd` of the process behind the pidfd `handle`.
+
+    Raises:
+        OSError: there is none, or it may not be taken.
+    """
+    return checked(libc.syscall(_PIDFD_GETFD, handle, fd, 0), "pidfd_getfd")
+
+
 @contextlib.contextmanager
 def take(handle: int, fd: int) -> Iterator[socket.socket]:
     """Give a duplicate of the socket `fd` of the process behind the pidfd `handle`.
@@ -66,7 +75,7 @@ def take(handle: int, fd: int) -> Iterator[socket.socket]:
     Raises:
         OSError: there is none, or it may not be taken; ENOTSOCK, it is no socket.
     """
-    own = checked(libc.syscall(_PIDFD_GETFD, handle, fd, 0), "pidfd_getfd")
+    own = duplicate(handle, fd)
     try:
         taken = socket.socket(fileno=own)
     except OSError:
