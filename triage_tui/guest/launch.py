@@ -60,10 +60,12 @@ class Launched(msgspec.Struct):
     stub: GdbStub
     places: dict[str, int]
     """See `call_site.places`."""
+    open_files: int | None = None
+    """Its own limit of open files, where it has set one."""
 
     def release(self) -> None:
         """Lower the limits and switch the stub off: the guest runs."""
-        self.start.lower_limit(self.pid)
+        self.start.lower_limit(self.pid, self.open_files)
         self.stub.hang_up()
         self.start.stub = None
 

@@ -45,8 +45,9 @@ def test_everything_that_a_process_has_comes_back(qemu_dir: Path, tmp_path: Path
         "before",
         "errno 34 own 42 heap 104 map 109 read only by now",
         "filled 0 one page of code shared heap at 5000 98 0",
+        "limits 70 90 70 90 70 90 name another name stack 1 65536 alarm 1",
         "sum 2.725956034537",
-        "handled 1 blocked 1 0",
+        "handled 1 blocked 1 0 1 1",
         "read 6 456789 same offset 10 cloexec 1",
         "counts 1 8 8 -1",
         "expired 1, late 1",
@@ -101,7 +102,7 @@ def test_crit_reads_what_is_written(qemu_dir: Path, tmp_path: Path) -> None:
     handled = core["tc"]["sigactions"][8]
     assert handled["sigaction"] == checkpoint.actions[0].handler
     assert handled["mask"] == 1 << 11
-    assert core["tc"]["blk_sigset"] == 1 << 27 | 1
+    assert core["tc"]["blk_sigset"] == 1 << 27 | 1 | 1 << 10 | 1 << 44
     (memory,) = decoded(directory, f"mm-{pid}.img")
     assert [(area["start"], area["end"]) for area in memory["vmas"]] == [
         (area.start, area.end) for area in checkpoint.areas
@@ -123,7 +124,7 @@ def test_crit_reads_what_is_written(qemu_dir: Path, tmp_path: Path) -> None:
     assert sorted(one["length"] for one in unread) == [3, 4, 5, 6]
     (data,) = decoded(directory, "pipes-data.img")
     assert data["bytes"] == len("in the pipe")
-    assert "comes_back" in crit("x", str(directory), "ps")
+    assert "another name" in crit("x", str(directory), "ps")
     assert "/made/file" in crit("x", str(directory), "fds")
     assert "[stack]" in crit("x", str(directory), "mems")
     assert crit("x", str(directory), "rss")

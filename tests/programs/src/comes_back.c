@@ -9,6 +9,8 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -111,6 +113,8 @@ int main(int argc, char **argv) {
     int pipes[2], file, listening, quiet;
     char text[64] = "", *heap, *map, *fixed, *code, *top, *shared;
     int left = 0;
+    struct rlimit limit = {70, 90};
+    stack_t stack = {.ss_size = 65536}, found;
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(8099)};
     socklen_t length = sizeof address;
@@ -122,6 +126,8 @@ int main(int argc, char **argv) {
     sigaction(SIGUSR1, &action, NULL);
     sigemptyset(&set);
     sigaddset(&set, SIGWINCH);
+    sigaddset(&set, SIGSEGV);
+    sigaddset(&set, 45);
     sigprocmask(SIG_BLOCK, &set, NULL);
     heap = malloc(3000000);
     memset(heap, 'h', 3000000);
@@ -130,6 +136,13 @@ int main(int argc, char **argv) {
     fixed = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     strcpy(fixed, "read only by now");
     mprotect(fixed, 8192, PROT_READ);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    setrlimit(RLIMIT_CORE, &limit);
+    setrlimit(RLIMIT_MEMLOCK, &limit);
+    prctl(PR_SET_NAME, "another name");
+    stack.ss_sp = malloc(65536);
+    sigaltstack(&stack, NULL);
+    alarm(3000);
     memset(filled, 0, sizeof filled);
     code = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     strcpy(code, "one page of code");
@@ -168,11 +181,23 @@ int main(int argc, char **argv) {
     sbrk(300000);
     for (int i = 5000; i < 300000; i++) left += top[i];
     printf(" %d %d\n", top[4999], left);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    printf("limits %d %d", (int)limit.rlim_cur, (int)limit.rlim_max);
+    getrlimit(RLIMIT_CORE, &limit);
+    printf(" %d %d", (int)limit.rlim_cur, (int)limit.rlim_max);
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    prctl(PR_GET_NAME, text);
+    sigaltstack(NULL, &found);
+    left = alarm(0);
+    printf(" %d %d name %s stack %d %d alarm %d\n", (int)limit.rlim_cur, (int)limit.rlim_max, text,
+           found.ss_sp == stack.ss_sp, (int)found.ss_size, left > 2000 && left <= 3000);
+    memset(text, 0, sizeof text);
     for (int i = 1000; i < 2000; i++) sum += third / i;
     printf("sum %.12f\n", sum);
     raise(SIGUSR1);
     sigprocmask(SIG_BLOCK, NULL, &set);
-    printf("handled %d blocked %d %d\n", handled, sigismember(&set, SIGWINCH), sigismember(&set, SIGUSR2));
+    printf("handled %d blocked %d %d", handled, sigismember(&set, SIGWINCH), sigismember(&set, SIGUSR2));
+    printf(" %d %d\n", sigismember(&set, SIGSEGV), sigismember(&set, 45));
     printf("read %d", (int)read(file, text, 63));
     printf(" %s same offset %d cloexec %d\n", text, (int)lseek(20, 0, SEEK_CUR), fcntl(20, F_GETFD));
     use_others();

@@ -16,12 +16,14 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.calls.carrier import Carrier
 from triage_tui.guest.calls.held_call import Held
 from triage_tui.guest.checkpoint.action_table import ActionTable, find_action_table, find_thread_pointer
+from triage_tui.guest.checkpoint.attributes import limit, own_limits
 from triage_tui.guest.checkpoint.float_registers import FloatRegisters, find_float_registers
 from triage_tui.guest.checkpoint.injecting import PAGE, Injector
-from triage_tui.guest.checkpoint.model import Checkpoint
+from triage_tui.guest.checkpoint.model import Attributes, Checkpoint
 from triage_tui.guest.checkpoint.restoring import restore
 from triage_tui.guest.checkpoint.served_stub import ServedStub
 from triage_tui.guest.checkpoint.taking_memory import emulator_pages
+from triage_tui.guest.checkpoint.task_state import TaskState, find_task_state
 from triage_tui.guest.emulator.startup import EmulatorStart
 from triage_tui.guest.host import host_syscalls
 from triage_tui.guest.host.seccomp import Notification
@@ -58,6 +60,13 @@ class CheckpointSide(FrozenViews):
     """Where it has what the guest does at its signals, None where that was not looked for."""
     thread_pointer: int | None = None
     """Where it has the thread pointer, in bytes from the first general register; None: not known."""
+    task_state: TaskState | None = None
+    """Where it has what a thread's signals are, None where that was not looked for."""
+    first_limits: MappingABC[int, tuple[int, int]] = {}
+    """The host's limits at its first instruction."""
+    first_timer: tuple[int, int, int] = (0, 0, 0)
+    """When a restored one was given its alarm (nanoseconds), in how many microseconds it was due, and after
+    how many again."""
     emulator_pages: frozenset[int] = frozenset()
     """Where the emulator itself has given it pages of code, before its first instruction."""
     restored_by: int = 0
@@ -104,6 +113,7 @@ class CheckpointSide(FrozenViews):
         """
         if goes_on is None and not self.spec.checkpoint:
             return
+        self.first_limits = own_limits(launched.pid)
         self.emulator_pages = emulator_pages(self.maps())
         stub = ServedStub(launched.stub, launched.carrier, self._serve_restoring)
         # First: writing registers through the stub would cut those of MIPS.
@@ -116,6 +126,7 @@ class CheckpointSide(FrozenViews):
             with injector.borrowed(before[self.first_program.arch.pc] & -PAGE):
                 self.action_table = find_action_table(launched.pid, injector)
                 self.thread_pointer = find_thread_pointer(launched.pid, launched.location.env, injector)
+                self.task_state = find_task_state(launched.pid, launched.location.env, injector)
             injector.set_registers(before)
         if goes_on is not None:
             self._restore(launched, stub, goes_on)
@@ -146,7 +157,13 @@ class CheckpointSide(FrozenViews):
         """Make the guest what the checkpoint is, and its record that of the run up to there."""
         facts = goes_on.checkpoint.facts
         floats, place = self.float_registers, launched.location.pc_offset
-        if floats is None or floats.end(place) != facts.state_end or place != facts.pc_offset:
+        signals = self.task_state
+        if (
+            signals is None
+            or floats is None
+            or floats.end(place) != facts.state_end
+            or place != facts.pc_offset
+        ):
             # What lies behind is the emulator's own, and nothing that a checkpoint may change.
             raise TriageError(
                 "the emulator keeps its state elsewhere than the one of the checkpoint: start over"
@@ -165,9 +182,20 @@ class CheckpointSide(FrozenViews):
                 checkpoint=goes_on.checkpoint,
                 directory=goes_on.directory,
             )
+            signals.block(launched.pid, launched.location.env, program.arch, goes_on.checkpoint.blocked)
         except OSError as error:
             raise TriageError(f"the checkpoint cannot be restored: {error.strerror or error}") from error
+        self._limit_restored(launched, facts.attributes)
         self.restored_ms = (time.monotonic() - began) * 1000
         self._forget_own_calls()
         self.trace.continue_after(goes_on.calls, facts.seq - 1)
         self._output.continue_after(goes_on.streams, goes_on.output, facts.output)
+
+    def _limit_restored(self, launched: Launched, attributes: Attributes) -> None:
+        """Give it the limits that no calls are made for, now that nothing is to be opened for it any more."""
+        limit(launched.pid, attributes)
+        self.first_timer = (time.monotonic_ns(), *attributes.timer)
+        main = self.processes_known.main
+        if main is not None:
+            main.limits.wishes |= attributes.wishes
+            launched.open_files = main.limits.open_files(launched.start.open_files)

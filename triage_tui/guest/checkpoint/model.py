@@ -131,6 +131,26 @@ class ChangedFile(msgspec.Struct, kw_only=True):
     size: int = 0
 
 
+class Attributes(msgspec.Struct, kw_only=True):
+    """What the kernel and the emulator know of a process beside its memory and its files."""
+
+    name: str = ""
+    """At most 15 bytes; such that are no UTF-8 are surrogates."""
+    nice: int = 0
+    root: str = "/"
+    """Its root directory, as the first process of its name spaces sees it, chroot(2)."""
+    handler_stack: tuple[int, int] = (0, 0)
+    """Address and size of the stack of its signal handlers, sigaltstack(2); no size where there is none."""
+    limits: dict[int, tuple[int, int]] = {}
+    """Limits that the kernel has and that are not those of the beginning: the host's number -> soft, hard."""
+    wishes: dict[int, tuple[int, int]] = {}
+    """Limits that are kept for it in the kernel's place."""
+    prctl: dict[int, int] = {}
+    """What it has set by prctl(2): request -> number."""
+    timer: tuple[int, int] = (0, 0)
+    """In how many microseconds it gets SIGALRM, and after how many again; 0 for never."""
+
+
 class Facts(msgspec.Struct, kw_only=True):
     """What CRIU's images have no place for: `triage.json`."""
 
@@ -165,6 +185,7 @@ class Facts(msgspec.Struct, kw_only=True):
     """Addresses of pages that the emulator itself gave the guest."""
     changed: list[ChangedFile]
     pages_bytes: int
+    attributes: Attributes = msgspec.field(default_factory=Attributes)
     output: dict[str, int] = {}
     """Name of each stream -> bytes that the guest had printed to it."""
 

@@ -16,6 +16,7 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, by_name, known_names
 from triage_tui.guest.checkpoint import messages
+from triage_tui.guest.checkpoint.attributes import check_attributes
 from triage_tui.guest.checkpoint.core_images import pc_of, read_actions
 from triage_tui.guest.checkpoint.float_registers import MAX_STATE
 from triage_tui.guest.checkpoint.image_files import one, open_private, read_bounded, read_image
@@ -111,6 +112,9 @@ def _read(directory: Path) -> Checkpoint:
     if task is None:
         raise Damaged("the core image lacks its task")
     _check_changed(directory, facts.changed)
+    _path(facts.attributes.root)
+    for wrong in check_attributes(facts.attributes):
+        raise Damaged(wrong)
     return Checkpoint(
         facts=facts,
         pid=pid,

@@ -15,7 +15,8 @@ from pathlib import Path
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell.cell import Cell
-from triage_tui.guest.checkpoint.action_table import guest_mask_bytes, mask_size, set_action
+from triage_tui.guest.checkpoint.action_table import set_action
+from triage_tui.guest.checkpoint.attributes import give_attributes
 from triage_tui.guest.checkpoint.fitting import open_changed
 from triage_tui.guest.checkpoint.injecting import PAGE, Injector
 from triage_tui.guest.checkpoint.model import ChangedFile, Checkpoint
@@ -23,6 +24,7 @@ from triage_tui.guest.checkpoint.restoring_files import FileRestorer
 from triage_tui.guest.checkpoint.restoring_memory import MemoryRestorer, free_page
 from triage_tui.guest.checkpoint.served_stub import ServedStub
 from triage_tui.guest.checkpoint.settling import fill_pipe
+from triage_tui.guest.checkpoint.task_state import EVERY_SIGNAL, set_blocked
 from triage_tui.guest.emulator.env_locator import Location
 from triage_tui.guest.host import host_memory, process
 from triage_tui.runs.process_model import Mapping
@@ -58,6 +60,8 @@ def restore(
     first, last = (registers[arch.pc] & -PAGE for registers in (injector.registers(), checkpoint.registers))
     page = free_page(arch.word, (maps(), checkpoint.areas))
     with injector.room(first, page, last):
+        # An alarm must not be heard before all is there: which signals are, the caller says at last.
+        set_blocked(injector, EVERY_SIGNAL)
         memory.check_heap()
         memory.restore([area for area in maps() if area.start != page])
         files = FileRestorer(
@@ -69,12 +73,9 @@ def restore(
                 fill_pipe(pid, writers[number], data, checkpoint.pipe_sizes.get(number, 0))
         injector.call("chdir", injector.put(os.fsencode(checkpoint.cwd) + b"\0"))
         injector.call("umask", checkpoint.umask)
+        give_attributes(injector, pid, checkpoint.facts.attributes)
         for action in checkpoint.actions:
             set_action(injector, action)
-        size = mask_size(arch)
-        mask = checkpoint.blocked.to_bytes(16, "little")[:size]
-        place = injector.put(guest_mask_bytes(arch, mask))
-        injector.call("rt_sigprocmask", 3 if arch.name.startswith("mips") else 2, place, 0, size)
     _restore_state(pid, arch, location, checkpoint)
     return injector.calls
 

@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.checkpoint.changed_files import IdMap, changed_files
+from triage_tui.guest.checkpoint.attributes import take_attributes
+from triage_tui.guest.checkpoint.changed_files import changed_files
 from triage_tui.guest.checkpoint.model import ChangedFile, Checkpoint, Facts, FileKind
 from triage_tui.guest.checkpoint.moment import Moment, find_moment
 from triage_tui.guest.checkpoint.obstacles import Obstacle
+from triage_tui.guest.checkpoint.taking_checks import check_areas, check_calls, check_status, ids
 from triage_tui.guest.checkpoint.taking_files import Opened
 from triage_tui.guest.checkpoint.taking_memory import emulator_pages, keep_pages, without_name
 from triage_tui.guest.checkpoint.writing import CHANGED_FILE, PAGES_FILE, write_checkpoint
 from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
-from triage_tui.guest.emulator.signal_actions import guest_mask
 from triage_tui.guest.host import host_memory, process, process_state
 from triage_tui.guest.spec import open_in_root
-from triage_tui.runs.model import Syscall
 from triage_tui.runs.process_model import Mapping
 from triage_tui.text import safe_line
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 30
 """Pages and changed files of one checkpoint, where nothing else bounds them."""
-_TIMERS = frozenset(("alarm", "setitimer", "timer_create"))
-_STACKS = frozenset(("sigaltstack",))
 _MASKED_WAITS = {"ppoll": 3, "pselect6": 5, "epoll_pwait": 4, "rt_sigsuspend": 0, "sigsuspend": 0}
 """Calls that let other signals through while they wait -> the argument that says which."""
 _PIECE = 1 << 20
@@ -64,13 +62,14 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
     pid = guest.pid
     calls = guest.full_trace()
     _check_processes(guest)
-    _check_calls(guest, calls)
+    check_calls(guest, calls)
     moment = find_moment(guest)
+    _check_wait(moment)
     arch, location = guest.arch, guest.location
     fields = process_state.status(f"/proc/{pid}")
-    _check_status(fields, guest)
-    floats, table = guest.float_registers, guest.action_table
-    if table is None:
+    timer = check_status(guest, fields, calls)
+    floats, table, signals = guest.float_registers, guest.action_table, guest.task_state
+    if table is None or signals is None:
         raise Obstacle("what it does at its signals was not found in this emulator")
     if floats is None:
         raise Obstacle("the floating-point registers were not found in this emulator")
@@ -83,7 +82,7 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         state[offset : offset + len(content)] = content
     registers = arch.registers_from_env(bytes(state), location.pc_offset)
     areas = [without_name(area) for area in guest.maps()]
-    _check_areas(areas)
+    check_areas(areas)
     emulators = guest.emulator_pages & emulator_pages(areas)
     opened = _open_files(guest)
     upper = guest.changes
@@ -97,8 +96,8 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
             upper,
             copies,
             room - size,
-            _ids(pid, "uid"),
-            _ids(pid, "gid"),
+            ids(pid, "uid"),
+            ids(pid, "gid"),
             _own_program(guest) | opened.sockets,
         )
     heap = guest.trace.effects(pid).heap or (0, 0)
@@ -124,6 +123,7 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         emulator_pages=sorted(emulators),
         changed=changed,
         pages_bytes=size,
+        attributes=take_attributes(guest, moment.env, timer, calls),
         output={name: total for name, (_, total) in guest.streams().items()},
     )
     checkpoint = Checkpoint(
@@ -141,7 +141,7 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         cwd=cwd,
         umask=process_state.umask(fields) or 0,
         actions=table.actions(pid, arch),
-        blocked=_blocked(guest, moment),
+        blocked=signals.blocked(pid, moment.env, arch),
         heap=heap,
         auxv=[number for pair in location.auxv.items() for number in pair],
         pipes=opened.pipes,
@@ -175,63 +175,9 @@ def _check_processes(guest: Guest) -> None:
         )
 
 
-def _check_calls(guest: Guest, calls: Iterable[Syscall]) -> None:
-    if guest.spec.observe != "full":
-        raise Obstacle("it was run with --observe watched, so that it is not known what its calls did to it")
-    if guest.trace.passed_over or guest.calls_left_out():
-        # Then the names of all kinds of calls are known, but not each call.
-        names = {str(signature[0]) for signature in guest.trace.signatures if signature[-1] is None}
-    else:
-        names = {
-            call.name
-            for call in calls
-            # An alarm of no seconds takes one back.
-            if call.errno is None and call.ret is not None and (call.name, call.arguments) != ("alarm", ["0"])
-        }
-    if timers := sorted(names & _TIMERS):
-        raise Obstacle(f"it has set a timer ({timers[0]}), which only the kernel knows")
-    if names & _STACKS:
-        raise Obstacle("it has given its signal handlers a stack of their own (sigaltstack)")
-    for name, what in (
-        ("ptrace", "it traces or is traced"),
-        ("seccomp", "it has set a filter on its own calls"),
-    ):
-        if name in names:
-            raise Obstacle(what)
-
-
-def _check_status(fields: dict[str, str], guest: Guest) -> None:
-    pending = [*process_state.mask(fields, "SigPnd"), *process_state.mask(fields, "ShdPnd")]
-    pending = [name for name in pending if name != "SIGSTOP"]
-    if pending:
-        raise Obstacle(f"a signal is about to be delivered to it ({pending[0]})")
-    users, groups = fields.get("Uid", "").split(), fields.get("Gid", "").split()
-    expected = guest.spec.user
-    ids = [_ids(guest.pid, kind) for kind in ("uid", "gid")]
-    found = {ids[0].inside(int(one)) for one in users} | {ids[1].inside(int(one)) for one in groups}
-    if found != {expected}:
-        raise Obstacle("it has taken another user or group id than it was started with")
-
-
-def _check_areas(areas: Iterable[Mapping]) -> None:
-    for area in areas:
-        if area.path and not area.path.startswith("/"):
-            raise Obstacle(
-                f"the mapping at 0x{area.start:x} is of a kind that is not made again ({area.path})"
-            )
-        if area.path.endswith(" (deleted)") or area.path.startswith(("/SYSV", "/memfd:")):
-            raise Obstacle(f"the mapping at 0x{area.start:x} is of a file without a name")
-        if area.path.startswith("/dev/") and not area.path == "/dev/zero":
-            raise Obstacle(f"the mapping at 0x{area.start:x} is of a device ({area.path})")
-
-
 def _kept(areas: list[Mapping], emulators: frozenset[int]) -> list[Mapping]:
     """Return the areas whose pages are kept."""
     return [area for area in areas if area.start not in emulators]
-
-
-def _ids(pid: int, kind: str) -> IdMap:
-    return IdMap(Path(f"/proc/{pid}/{kind}_map").read_text())
 
 
 def _own_program(guest: Guest) -> frozenset[str]:
@@ -255,7 +201,7 @@ def _open_files(guest: Guest) -> Opened:
     for one in guest.fds():
         opened.add(one)
     opened.check()
-    users, groups = (_ids(guest.pid, kind) for kind in ("uid", "gid"))
+    users, groups = (ids(guest.pid, kind) for kind in ("uid", "gid"))
     for file in opened.files:
         file.user, file.group = users.inside(file.user), groups.inside(file.group)
     return opened
@@ -289,12 +235,9 @@ def _tls(arch: Arch, place: int | None, state: bytes, registers: dict[str, int])
     return registers.get("fs_base", 0)
 
 
-def _blocked(guest: Guest, moment: Moment) -> int:
-    """Return the signals that the thread blocks, as the guest numbers them."""
+def _check_wait(moment: Moment) -> None:
     index = _MASKED_WAITS.get(moment.call.name)
     if index is not None and moment.waits:
         given = moment.call.arguments[index] if index < len(moment.call.arguments) else "NULL"
         if given not in ("NULL", "0"):
             raise Obstacle(f"it waits in {moment.call.name} with other signals let through than usual")
-    fields = process_state.status(f"/proc/{guest.pid}/task/{guest.tid}")
-    return guest_mask(guest.arch, process_state.mask(fields, "SigBlk"))
