@@ -272,6 +272,26 @@ start_service() {
     procd_close_instance
 }
 """,
+    "/etc/config/tunnels": "config global\n\toption mode fast\nconfig peer one\n\tlist net a\n"
+    "\tlist net b\nconfig peer\n",
+    "/etc/init.d/tunnels": """\
+#!/bin/sh /etc/rc.common
+START=99
+USE_PROCD=1
+export SECRET=1
+config_cb() { [ "$1" == peer ] && append PEERS "$2" ,; }
+option_cb() { [ "$CONFIG_SECTION/$1" = cfg01*/mode ] || MODE=$2; }
+list_cb() { NETS="$NETS -n $2"; }
+start_service() {
+    config_load tunnels
+    echo x > /var/etc/tunnels.$$
+    mv /var/etc/tunnels.$$ /var/etc/tunnels
+    procd_open_instance
+    procd_set_param command /usr/sbin/oldd --peers $PEERS --mode $MODE $NETS -c /var/etc/tunnels
+    procd_close_instance
+}
+""",
+    "/sbin/ubusd": ELF,
     "/etc/init.d/old": "#!/bin/sh /etc/rc.common\nSTART=60\nstart() { service_start /usr/sbin/oldd -d; }\n",
     "/etc/init.d/lost": "#!/bin/sh /etc/rc.common\nstart() { service_start /usr/sbin/oldd -x; }\n",
 }
@@ -280,16 +300,28 @@ start_service() {
 @pytest.mark.parametrize("links", [False, True])
 def test_scripts_of_openwrt_give_what_they_describe_to_procd(tmp_path: Path, links: bool) -> None:
     names = {"S19dropbear": "dropbear", "S50uhttpd": "uhttpd", "S60old": "old", "S98sysntpd": "sysntpd"}
+    names["S99tunnels"] = "tunnels"
     linked = {f"/etc/rc.d/{name}": f"-> ../init.d/{target}" for name, target in names.items()}
     found = found_in(tmp_path / "openwrt", {**OPENWRT, **(linked if links else {})})
     assert found.init == "procd"
     assert commands(found) == [
-        "/usr/sbin/dropbear -F -P /var/run/dropbear.@dropbear[0].pid -p 2222 -K 300",
+        "/sbin/ubusd",
+        "/usr/sbin/dropbear -F -P /var/run/dropbear.cfg014dd4.pid -p 2222 -K 300",
         "/usr/sbin/uhttpd -f -h /www -n 3 -p 0.0.0.0:80 -p [::]:80",
         "/usr/sbin/oldd -d",
         "/usr/sbin/ntpd -n -N -p 0.pool -p 1.pool -I 0.pool 1.pool",
+        "/usr/sbin/oldd --peers one,cfg033511 --mode fast -n a -n b -c /var/etc/tunnels",
     ]
+    tunnels = found.targets[-1]
+    assert "SECRET" not in tunnels.env
+    assert len(tunnels.notes) == 1
+    assert tunnels.notes[0].startswith(
+        "its argument /var/etc/tunnels is not in the root: it is made at boot ("
+    )
     dropbear = of(found, "dropbear")
+    assert dropbear.notes[0].partition(" (")[0] == (
+        "`-l br-lan` is added to its arguments where `network_is_up lan`"
+    )
     assert (dropbear.env["A"], dropbear.env["B"]) == ("1", "two words")
     why = left_out(found)
     assert why["/etc/init.d/lost"] == "nothing starts this script at boot"

@@ -284,6 +284,18 @@ class _Boot:
 
     def _openwrt(self) -> None:
         """Follow the scripts of /etc/rc.d, or those of /etc/init.d by their START where nothing links."""
+        if self._view.is_file("/sbin/ubusd"):
+            # procd starts it itself, before any script: state.c, STATE_UBUS.
+            user = any(line.startswith("ubus:") for line in self._view.lines("/etc/passwd"))
+            self._finds.add(
+                Start(
+                    program="/sbin/ubusd",
+                    argv=["/sbin/ubusd"],
+                    env=self._environment,
+                    user="ubus" if user else "",
+                    origin="/sbin/procd",
+                )
+            )
         links = [name for name in self._view.names("/etc/rc.d") if re.match(r"S[0-9]", name)]
         if links:
             for name in links:

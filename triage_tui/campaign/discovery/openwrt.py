@@ -36,7 +36,8 @@ _NOTHING = frozenset(_NOTHING_NAMES.split())
 _KNOWN_NAMES = """
 procd_open_instance procd_set_param procd_append_param procd_close_instance rc_procd config_load
 config_get config_get_bool config_foreach config_list_foreach config_set append uci_load_validate
-uci_validate_section json_get_var network_get_ipaddr network_get_device network_get_physdev network_is_up
+uci_validate_section json_get_var json_get_vars json_get_values json_is_a list_contains network_get_ipaddrs
+network_get_subnet network_find_wan6 network_get_ipaddr network_get_device network_get_physdev network_is_up
 """
 _KNOWN = _NOTHING | frozenset(_KNOWN_NAMES.split())
 
@@ -48,10 +49,22 @@ class Instance(msgspec.Struct):
     env: list[Value] = []
     user: str = ""
     place: str = ""
+    notes: tuple[str, ...] = ()
 
     def copy(self) -> Instance:
         """Return one that can be changed without changing this one."""
-        return Instance(command=self.command, env=self.env, user=self.user, place=self.place)
+        return msgspec.structs.replace(self)
+
+    def learn(self, other: Instance | None, condition: str) -> None:
+        """Note what a branch told that may be taken or not."""
+        if other is None or other.place != self.place:
+            return
+        more = other.command[len(self.command) :]
+        if other.command[: len(self.command)] == self.command and more:
+            shown = " ".join(word.text if word.text is not None else "?" for word in more)
+            self.notes += (f"`{shown}` is added to its arguments {condition.removeprefix('only ')}",)
+        elif (other.command, other.env, other.user) != (self.command, self.env, self.user):
+            self.notes += (f"it is started in another way {condition.removeprefix('only ')}",)
 
 
 def knows(name: str) -> bool:
@@ -105,7 +118,7 @@ def command(
         case "rc_procd":
             follower.call(shell, texts[0] if texts else "", words[1:])
         case "config_load":
-            return True, settings.load(texts[0] if texts else "")
+            return True, _load(follower, shell, texts[0] if texts else "")
         case "config_get" | "config_get_bool" if len(words) >= 3:
             found = settings.get(texts[1], texts[2], texts[3] if len(texts) > 3 else "")
             if name == "config_get_bool":
@@ -142,9 +155,38 @@ def command(
             if _NAME.fullmatch(texts[0]):
                 shell.set(texts[0], Value(None, f"{texts[0]} comes from {name} on the running device"))
             return True, None
-        case "network_is_up":
+        case "list_contains" if len(texts) > 1:
+            listed = shell.get(texts[0]).text
+            return True, None if listed is None else texts[1] in listed.split()
+        case "json_get_vars" | "network_get_ipaddrs" | "network_get_subnet" | "json_get_values":
+            for text in texts:
+                variable = text.partition(":")[0]
+                if _NAME.fullmatch(variable):
+                    shell.set(variable, Value(None, f"{variable} comes from {name} on the running device"))
+            return True, None
+        case "network_is_up" | "json_is_a" | "network_find_wan6":
             return True, None
     return True, True
+
+
+def _load(follower: Follower, shell: ShellState, package: str) -> bool:
+    """Read a file of settings, and call what the script wants to be called for each of its lines."""
+    loaded = follower.settings.load(package)
+    wanted = [name for name in ("config_cb", "option_cb", "list_cb") if name in shell.functions]
+    if not wanted or shell.functions[wanted[0]].script.path.startswith("/lib/"):
+        return loaded
+    for section in list(follower.settings.sections):
+        follower.call(shell, "config_cb", [Value(section.type), Value(section.name)])
+        shell.set("CONFIG_SECTION", Value(section.name))
+        for name, given in section.options.items():
+            if isinstance(given, str):
+                follower.call(shell, "option_cb", [Value(name), Value(given)])
+            else:
+                for one in given:
+                    follower.call(shell, "list_cb", [Value(name), Value(one)])
+    if loaded:
+        follower.call(shell, "config_cb", [])
+    return loaded
 
 
 def _validate(follower: Follower, shell: ShellState, package: str, section: str, rules: list[str]) -> None:
@@ -197,10 +239,11 @@ def _close(follower: Follower, shell: ShellState) -> None:
         Start(
             program=path,
             argv=words,
-            env={**shell.environment(), **given},
+            # procd starts it: what the script exports does not reach it.
+            env={**follower.environment, **given},
             user=instance.user,
             origin=instance.place,
-            notes=shell.conditions,
+            notes=(*instance.notes, *shell.conditions),
         )
     )
 

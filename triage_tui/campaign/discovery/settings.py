@@ -1,7 +1,7 @@
 """OpenWrt's settings: the files below /etc/config, and what its shell functions read from them.
 
 The form: `config TYPE 'NAME'`, then `option NAME 'VALUE'` and `list NAME 'VALUE'` (OpenWrt wiki, "The UCI
-system"; libuci's file.c). Sections without a name are called @TYPE[NUMBER].
+system"; libuci's file.c). Sections without a name are asked for as @TYPE[NUMBER], and called cfgNNHHHH.
 """
 
 from __future__ import annotations
@@ -88,6 +88,14 @@ def _of(sections: list[Section], section: str, option: str, default: str) -> str
     return default
 
 
+def _made_up_name(kind: str, number: int) -> str:
+    """Return how libuci calls a section without a name: list.c, uci_fixup_section, with Bernstein's hash."""
+    code = 5381
+    for byte in kind.encode("utf-8", "surrogateescape"):
+        code = (code * 33 + byte) & 0xFFFFFFFF
+    return f"cfg{number:02x}{code & 0xFFFF:04x}"
+
+
 def _sections(lines: list[str]) -> list[Section]:
     found: list[Section] = []
     options = 0
@@ -97,8 +105,7 @@ def _sections(lines: list[str]) -> list[Section]:
         except ValueError:
             continue
         if len(words) >= 2 and words[0] == "config" and len(found) < MAX_SECTIONS:
-            number = sum(one.type == words[1] for one in found)
-            name = words[2] if len(words) > 2 else f"@{words[1]}[{number}]"
+            name = words[2] if len(words) > 2 and words[2] else _made_up_name(words[1], len(found) + 1)
             found.append(Section(words[1], name, {}))
         elif len(words) >= 3 and found and options < MAX_OPTIONS:
             options += 1

@@ -25,10 +25,6 @@ _LEAF_TESTS = frozenset(
 )
 
 
-_SPLIT = frozenset(("simple_expansion", "expansion", "command_substitution"))
-"""What becomes several words, or none, where it is not quoted."""
-
-
 class Branches:
     """Follows statements that divide, for a `Follower`; see there for what is taken where nobody knows."""
 
@@ -69,29 +65,26 @@ class Branches:
             self._follower.decision = before
 
     def test(self, shell: ShellState, node: Node) -> Answer:
-        """Return what `[ ]` or `[[ ]]` gives."""
+        """Return what `[[ ]]` or `(( ))` gives; `[` is a command."""
         if "((" in shell.script.between(node.start_byte, node.start_byte + 2):
             return self.counted(shell, node)
-        double = shell.script.between(node.start_byte, node.start_byte + 2) == "[["
-        return test(self._follower.view, shell.cwd, self._test_words(shell, node, 0, double))
+        return test(self._follower.view, shell.cwd, self._test_words(shell, node, 0))
 
     def counted(self, shell: ShellState, node: Node) -> Answer:
         """Return what `(( ))` gives."""
         value = self._follower.words.number(shell, node, 2, 2)
         return None if value.text is None else value.text != "0"
 
-    def _test_words(self, shell: ShellState, node: Node, depth: int, double: bool) -> list[Value]:
+    def _test_words(self, shell: ShellState, node: Node, depth: int) -> list[Value]:
         words: list[Value] = []
         for child in node.children:
             if child.type in _LEAF_TESTS and depth < _MAX_NESTING:
-                words += self._test_words(shell, child, depth + 1, double)
-            elif child.type in ("[", "]", "[[", "]]", ";"):
+                words += self._test_words(shell, child, depth + 1)
+            elif child.type in ("[[", "]]"):
                 continue
             elif child.is_named and child.type != "test_operator":
-                # In [[ ]] words are not split, and a pattern on the right side stays one.
-                split = not double and child.type in _SPLIT
-                expand = self._follower.words.expand
-                words += expand(shell, child) if split else [self._follower.words.single(shell, child)]
+                # Words are not split here, and a pattern on the right side stays one.
+                words.append(self._follower.words.single(shell, child))
             else:
                 words.append(Value(shell.script.text(child)))
         return words

@@ -108,6 +108,7 @@ class Follower:
             shell = parent.child(script, list(arguments))
         self._at_work.append(key)
         told, self.ended = self.finds.told, ""
+        decision, self.decision = self.decision, ""
         asking, self.runner.asking = self.runner.asking, 0
         try:
             self.statements(shell, script.root.children)
@@ -119,6 +120,7 @@ class Follower:
             self.finds.leave_out(path, "it nests deeper than can be followed", origin)
         finally:
             self.runner.asking = asking
+            self.decision = decision
             self._at_work.pop()
         if self.finds.told == told and not shell.dead:
             self.finds.leave_out(path, self.ended or "it comes to no program but tools", path)
@@ -385,7 +387,9 @@ class Follower:
         """Follow what is reached only where `condition` holds, which nobody knows."""
         inner = shell.copy()
         inner.conditions = (*inner.conditions, condition)
-        self._apart(inner, nodes)
+        told = self._apart(inner, nodes)
+        if self.instance is not None:
+            self.instance.learn(told, condition)
         shell.learn(inner, condition)
 
     def never(self, shell: ShellState, nodes: Sequence[Node], why: str) -> None:
@@ -394,12 +398,14 @@ class Follower:
         inner.dead = inner.dead or why
         self._apart(inner, nodes)
 
-    def _apart(self, inner: ShellState, nodes: Sequence[Node]) -> None:
+    def _apart(self, inner: ShellState, nodes: Sequence[Node]) -> Instance | None:
+        """Follow a branch; return what it told procd of the program that is being described."""
         before = self.instance
-        self.instance = before.copy() if before is not None else None
+        told = self.instance = before.copy() if before is not None else None
         try:
             self.statements(inner, nodes)
         except (ExitShell, ReturnFunction, LeaveLoop):
-            return
+            pass
         finally:
             self.instance = before
+        return told

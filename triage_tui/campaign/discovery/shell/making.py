@@ -73,6 +73,13 @@ def make(view: RootView, shell: ShellState, words: list[str], place: str) -> Non
                 made.unknown.add(into)
 
 
+def write_unknown(view: RootView, shell: ShellState, path: str, place: str) -> None:
+    """Know a file of which only the device has the text."""
+    target = posixpath.join(shell.cwd, path)
+    if not view.is_directory(target):
+        view.made.write(_place(view, target), None, place, not shell.conditions)
+
+
 def _place(view: RootView, path: str) -> str:
     """Return a guest path without links in its directory; it need not be there."""
     path = posixpath.normpath(path)

@@ -13,7 +13,7 @@ from triage_tui.campaign.discovery.launches import NO_START, Launch, unwrapped, 
 from triage_tui.campaign.discovery.programs import MULTI_CALL
 from triage_tui.campaign.discovery.shell.answers import Answer
 from triage_tui.campaign.discovery.shell.commands import ExitShell, built_in
-from triage_tui.campaign.discovery.shell.making import make
+from triage_tui.campaign.discovery.shell.making import make, write_unknown
 from triage_tui.campaign.discovery.shell.state import ShellState, Value
 from triage_tui.campaign.discovery.tools import QUERIES, SHELLS, TOOLS, no_service
 
@@ -127,7 +127,7 @@ class Runner:
             doubts,
             shell.script.text(node),
             shell.script.place(node),
-            node.start_point[0] + shell.script.first_line,
+            shell.script.line(node),
         )
         if name is None:
             self._leave_out(shell, said, words[0].why)
@@ -210,6 +210,8 @@ class Runner:
         if not launch.words:
             return True
         if _UNKNOWN in (*launch.words, launch.user, launch.cwd):
+            if launch.words[0] in ("cp", "mv") and launch.words[-1] != _UNKNOWN and not shell.dead:
+                write_unknown(self._follower.view, shell, launch.words[-1], said.place)
             # What only the wrapper gets, as the name of a file for a process id, need not be known.
             if not no_service(posixpath.basename(launch.words[0])) or launch.daemon:
                 self._leave_out(shell, said, next(word.why for word in words if word.text is None))
@@ -278,7 +280,9 @@ class Runner:
     def _follow(self, shell: ShellState, path: str, launch: Launch, place: str) -> Answer:
         line = self._follower.finds.programs.shebang(path)
         if line is not None and "rc.common" in line[1]:
-            openwrt.follow(self._follower, path, "".join(launch.words[1:2]) or "start", place)
+            action = "".join(launch.words[1:2]) or "start"
+            if action in ("start", "boot", "restart", "reload"):
+                openwrt.follow(self._follower, path, action, place)
             return None
         self._follower.follow_file(path, [Value(word) for word in launch.words[1:]], shell, place)
         return None

@@ -77,6 +77,10 @@ def printed(follower: Follower, shell: ShellState, words: list[Value], text: str
             return Value("Linux")
         case "uci" if (value := follower.settings.asked(given)) is not None:
             return Value(value)
+        case "uci_get" if plain:
+            path = ".".join(plain[:3])
+            value = follower.settings.asked(["get", path])
+            return unknown if value is None else Value(value or "".join(plain[3:4]))
         case "config_get" if len(given) >= 2:
             return Value(follower.settings.get(given[0], given[1], given[2] if len(given) > 2 else ""))
     return unknown
