@@ -592,6 +592,17 @@ def test_help_that_may_be_that_of_another_new_rule_does_not_count(root: Path) ->
     assert standing(workspace.rulebook, now).helped == 1
 
 
+def test_a_program_that_gets_further_and_crashes_there_is_no_help(root: Path) -> None:
+    workspace, _ = begun(root, stage="one")
+    now = record.read(workspace.rulebook, "openat-1")
+    rules = [RuleUse(rule="openat-1", sha256=now.sha256, fresh=True, matches=1, hits=1)]
+    use = RunUse(run="r1", wall="2099-01-01T00:00:00+00:00", verdict="progressed", died=True, rules=rules)
+    statistics.count(workspace.rulebook, FIRST, use)
+    found = standing(workspace.rulebook, now)
+    assert (found.runs, found.helped, found.hurt, found.hurt_in) == (1, 0, 1, ["r1"])
+    assert found.breaches == ["1 retry crashed by it (r1)"]
+
+
 # Real programs
 
 CONFIG = "/etc/app.conf"

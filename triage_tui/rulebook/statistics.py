@@ -77,6 +77,8 @@ class RunUse(Record):
     verdict: str = ""
     how: str = ""
     """`retry` or `resume`; "" for a first run."""
+    died: bool = False
+    """It was ended by a signal, and the run that it was judged against was not."""
     rules: list[RuleUse] = []
     target: str = ""
     """From the name of the file that the line stands in."""
@@ -124,6 +126,7 @@ def use_of(run: Run, before: Run | None = None, verdict: Verdict | None = None) 
         before=before.run_id if before is not None else "",
         verdict=verdict.word if verdict is not None else "",
         how=verdict.how if verdict is not None else "",
+        died=before is not None and run.snapshot.reason == "signal" and before.snapshot.reason != "signal",
         rules=[
             _rule_use(hit, earlier.get(_key(hit)), resumed)
             for hit in run.snapshot.rule_hits[:MAX_RULES]

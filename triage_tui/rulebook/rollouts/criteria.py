@@ -30,9 +30,9 @@ class StageCriteria(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     matches: _Count = 1
     """Least calls at which it acted."""
     helped: _Count = 0
-    """Least retries that got further by it."""
+    """Least retries that got further by it, and were not ended by a signal that is new."""
     hurt: _Count = 0
-    """Most retries that were judged worse by it."""
+    """Most retries that were judged worse by it, or ended by a signal that is new."""
     errors: _Count = 0
     """Most failures of it."""
     share: Annotated[float, Meta(ge=0, le=1)] = 1.0

@@ -38,7 +38,9 @@ class Standing(msgspec.Struct):
     again: list[str] = msgspec.field(default_factory=list)
     """The targets that took it back, and on which the shared rules act, or would; among `lacking` as well."""
     hurt_in: list[str] = msgspec.field(default_factory=list)
-    """The runs that were judged worse."""
+    """The runs that were judged worse, or ended by a signal where the one before was not."""
+    crashed: int = 0
+    """Of these, those that a signal ended which is new."""
     with_others: int = 0
     """Of these, those in which another rule was new and acted, too."""
 
@@ -81,8 +83,11 @@ def standing(rulebook: Path, rollout: Rollout) -> Standing:
     found.lacking += found.gone
     if found.hurt > wanted.hurt:
         runs = ", ".join(safe_line(run, 60) for run in found.hurt_in[:3])
+        what = "went worse" if not found.crashed else "crashed"
+        if 0 < found.crashed < found.hurt:
+            what = "went worse or crashed"
         by = "by it, or by another rule that was new as well" if found.with_others else "by it"
-        found.breaches.append(f"{number_of(found.hurt, 'retry', 'retries')} went worse {by} ({runs})")
+        found.breaches.append(f"{number_of(found.hurt, 'retry', 'retries')} {what} {by} ({runs})")
     if found.errors > wanted.errors:
         found.breaches.append(f"it failed {number_of(found.errors, 'time')}, and {wanted.errors} are allowed")
     if found.share > wanted.share:
@@ -128,10 +133,11 @@ def _judged(rulebook: Path, rollout: Rollout) -> Standing:
         # Where another rule was new and acted too, nobody can tell whose help it was. Harm may be that of
         # either, and so both stop.
         alone = not any(r.fresh and r.hits for r in use.rules if r.sha256 != rollout.sha256)
-        found.helped += fresh and alone and use.verdict in HELPED
-        if fresh and use.verdict in HURT:
+        found.helped += fresh and alone and use.verdict in HELPED and not use.died
+        if fresh and (use.verdict in HURT or use.died):
             found.hurt += 1
             found.hurt_in.append(use.run)
+            found.crashed += use.died
             found.with_others += not alone
     found.targets = len(seen)
     found.mean_us = waited // calls if calls else 0
