@@ -16,6 +16,7 @@ from tests.runs.build import failed_open, write_run
 from triage_tui.campaign.model import CampaignState, Outcome
 from triage_tui.campaign.rollouts import after_campaign, group_of
 from triage_tui.errors import TriageError
+from triage_tui.retry.sharing import observing
 from triage_tui.retry.sharing import rollout as rolling
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import statistics
@@ -40,7 +41,7 @@ CAUSE = "missing_file open(/etc/x.conf) ENOENT"
 def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     # Both start the rule host.
     monkeypatch.setattr(rolling, "check_named", lambda _w, rules, **_: {rule.name: [] for rule in rules})
-    monkeypatch.setattr(rolling, "replay", lambda run, *_, **__: Replay(run, "arm", "openat", 3, [TRIED]))
+    monkeypatch.setattr(observing, "replay", lambda run, *_, **__: Replay(run, "arm", "openat", 3, [TRIED]))
     with memory_directory() as place:
         yield place / "w"
 
@@ -137,6 +138,23 @@ def test_campaign_after_campaign_brings_a_rule_on_and_harm_stops_it(root: Path) 
     check_nothing_left(root)
 
 
+def test_what_two_campaigns_observe_at_a_time_is_kept_of_both(root: Path) -> None:
+    workspace, first = begun(root)
+    seen = record.read(workspace.rulebook, "openat-1")
+    # Both read the rollout before the other one kept anything.
+    for name in [*first.outcome(target(0).target).runs, ran(root, 41, SECOND)]:  # type: ignore[union-attr]
+        observing.observe(workspace, seen, load_run(root / "ai_runs" / name))
+    now = record.read(workspace.rulebook, "openat-1")
+    assert [one.target for one in now.observed] == [FIRST, SECOND]
+    # It may go on meanwhile, for one that read it earlier as well; and only once.
+    told: list[str] = []
+    rolling.go_by_criteria(workspace, seen, told.append)
+    rolling.go_by_criteria(workspace, seen, told.append)
+    assert told == ["rollout openat-1 goes on: acts for one target"]
+    assert len(record.read(workspace.rulebook, "openat-1").observed) == 2
+    assert check(workspace.rulebook, workspace.runs_dir).problems == []
+
+
 def test_a_run_that_cannot_be_read_says_nothing_of_the_others(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +165,7 @@ def test_a_run_that_cannot_be_read_says_nothing_of_the_others(
             raise TriageError("its calls cannot be read")
         return Replay(run, "arm", "openat", 3, [TRIED])
 
-    monkeypatch.setattr(rolling, "replay", refusing)
+    monkeypatch.setattr(observing, "replay", refusing)
     told: list[str] = []
     after_campaign(workspace, first.dir, told.append)
     assert [one.target for one in record.read(workspace.rulebook, "openat-1").observed] == [SECOND]

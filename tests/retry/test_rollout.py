@@ -23,6 +23,7 @@ from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.rounds.loop import run_rounds
 from triage_tui.retry.rounds.policy import Limits
 from triage_tui.retry.rules.expiry import expire
+from triage_tui.retry.sharing import observing
 from triage_tui.retry.sharing import rollout as rolling
 from triage_tui.retry.sharing.retried_runs import newest_runs
 from triage_tui.retry.sharing.rollout import begin, promote, stop
@@ -111,7 +112,7 @@ def observe(workspace: Workspace, run: str, **more: object) -> Observed:
     now = record.read(workspace.rulebook, "openat-1")
     change = hashlib.sha256(run.encode()).hexdigest()[:16]
     seen = msgspec.convert({"run": run, "target": FIRST, "change": change, **more}, Observed)
-    audit_log.append(workspace.rulebook, observed_entry(now, seen, rolling.ROLLOUT_ACTOR))
+    audit_log.append(workspace.rulebook, observed_entry(now, seen, observing.ROLLOUT_ACTOR))
     now.observed = [*now.observed, seen]
     record.write(workspace.rulebook, now)
     return seen
@@ -469,7 +470,7 @@ def test_a_kill_while_a_run_is_observed_leaves_all_of_it_or_nothing(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It starts the rule host, before anything is on disk.
-    monkeypatch.setattr(rolling, "replay", lambda run, *_, **__: Replay(run, "arm", "openat", 3, []))
+    monkeypatch.setattr(observing, "replay", lambda run, *_, **__: Replay(run, "arm", "openat", 3, []))
     kept = root.parent / "kept"
     _, run_id = begun(kept)
 

@@ -21,6 +21,7 @@ from triage_tui.campaign.record import campaign_dir, read_campaign
 from triage_tui.campaign.statistics import story_key
 from triage_tui.errors import TriageError
 from triage_tui.retry.judging.judge import judge
+from triage_tui.retry.sharing import observing
 from triage_tui.retry.sharing import rollout as rolling
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import statistics
@@ -145,7 +146,7 @@ def _look(
             return
         try:
             if observes:
-                now = rolling.observe(workspace, now, load_run(workspace.runs_dir / one.runs[0]))
+                now = observing.observe(workspace, now, load_run(workspace.runs_dir / one.runs[0]))
             else:
                 _judge(workspace, now, one)
         except TriageError as error:

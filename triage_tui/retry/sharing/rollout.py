@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,28 +12,22 @@ import msgspec
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import pending
 from triage_tui.retry.pending import Step, no_step
-from triage_tui.retry.pending_model import Pending
 from triage_tui.retry.rules.named_rules import one, target_named
 from triage_tui.retry.rules.rule_checks import check_named
 from triage_tui.retry.settling import settle
+from triage_tui.retry.sharing import observing
+from triage_tui.retry.sharing.observing import ROLLOUT_ACTOR
 from triage_tui.retry.sharing.retried_runs import newest_runs
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import rulefile
-from triage_tui.rulebook.audit import log as audit_log
-from triage_tui.rulebook.audit.check_rollouts import lines_by_rollout
-from triage_tui.rulebook.check.replay import replay
 from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.layers import refuse_hidden
-from triage_tui.rulebook.lock import locked
 from triage_tui.rulebook.places import SHARED, target_directory
 from triage_tui.rulebook.rollouts import record
 from triage_tui.rulebook.rollouts.criteria import criteria
-from triage_tui.rulebook.rollouts.observed import observed_entry, observed_otherwise
 from triage_tui.rulebook.rollouts.record import (
     MAX_GROUP,
-    MAX_OBSERVED,
     Moved,
-    Observed,
     Rollout,
     Stage,
 )
@@ -45,7 +39,6 @@ from triage_tui.runs.events import default_actor
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
 
-ROLLOUT_ACTOR = "policy:rollout"
 ROLLOUT_STEPS = ("begun", "decided", "told", "placed", "cleared", "ended")
 """Names of the durable steps of one change of a rollout; "placed" comes once for each place that changes."""
 
@@ -129,7 +122,7 @@ def promote(
     stands = standing(workspace.rulebook, now)
     unmet = [*stands.breaches, *stands.lacking]
     if now.stage == "observe":
-        unmet += _observed_otherwise(workspace.rulebook, now)
+        unmet += observing.told_otherwise(workspace.rulebook, now.id)
     if unmet and not anyway:
         raise TriageError(
             f"rollout {now.id} stays at {now.stage!r}: {'; '.join(unmet)}"
@@ -183,7 +176,7 @@ def _after_run(workspace: Workspace, now: Rollout, run: Run, tell: Callable[[str
     if now.stage == "observe" and now.state == "under_way":
         if target not in now.candidates:
             return
-        now = observe(workspace, now, run)
+        now = observing.observe(workspace, now, run)
     elif now.stage != "all" and target not in now.members:
         return
     go_by_criteria(workspace, now, tell)
@@ -195,6 +188,10 @@ def go_by_criteria(workspace: Workspace, now: Rollout, tell: Callable[[str], Non
     Raises:
         TriageError: it cannot be changed.
     """
+    # Somebody else may have moved it since it was read.
+    now = record.read(workspace.rulebook, now.id)
+    if now.state == "stopped":
+        return
     stands = standing(workspace.rulebook, now)
     if stands.breaches:
         why = f"{'; '.join(stands.breaches)}{by}"
@@ -206,45 +203,6 @@ def go_by_criteria(workspace: Workspace, now: Rollout, tell: Callable[[str], Non
             tell(f"rollout {now.id} goes on: {record.in_words(after)}")
         else:
             tell(f"rollout {now.id} may go on: triage-tui rollout promote -C {workspace.root} {now.id}")
-
-
-def observe(workspace: Workspace, now: Rollout, run: Run) -> Rollout:
-    """Try the rule at the recorded calls of a run, once, and keep what came of it.
-
-    Raises:
-        TriageError: it cannot be kept.
-    """
-    rulebook = workspace.rulebook
-    if any(seen.run == run.run_id for seen in now.observed):
-        return now
-    text = record.text_of(rulebook, now)
-    found = replay(run.run_id, run.snapshot.target.arch, run.trace(), now.file, text, unlimited=True)
-    decision = pending.pending_for(now.target, "rollout", ROLLOUT_ACTOR, file=now.id)
-    seen = Observed(
-        run=run.run_id,
-        target=run.snapshot.target.target_id,
-        calls=found.calls,
-        matched=len(found.acted),
-        unclear=found.unclear,
-        failed=safe_line(found.failure or next((p for o in found.outcomes for p in o.problems), ""), 300),
-        change=decision.change,
-    )
-    return _keep_observed(workspace, now, seen, decision)
-
-
-def _keep_observed(workspace: Workspace, now: Rollout, seen: Observed, decision: Pending) -> Rollout:
-    """Keep an observation with its rollout, and with its line in the audit log."""
-    with pending.begun(workspace.root, decision), _unchanged(workspace.rulebook, now):
-        after = msgspec.structs.replace(now, observed=[*now.observed, seen][-MAX_OBSERVED:])
-        record.write(workspace.rulebook, after)
-        audit_log.append(workspace.rulebook, observed_entry(now, seen, decision.actor))
-    return after
-
-
-def _observed_otherwise(rulebook: Path, now: Rollout) -> list[str]:
-    lines, _ = audit_log.read_log(rulebook)
-    told = lines_by_rollout(line.entry for line in lines if line.entry is not None)
-    return observed_otherwise(now, told.get(now.id, []))
 
 
 def rollouts(
@@ -292,8 +250,14 @@ def _decide(
     old = None if text is not None else record.read(rulebook, after.id)
     _check_places(rulebook, after, text)
     _describe(workspace, after)
-    with pending.begun(workspace.root, decision, step), _unchanged(rulebook, before, begins=text is not None):
+    with (
+        pending.begun(workspace.root, decision, step),
+        observing.unchanged(rulebook, before, begins=text is not None),
+    ):
         after.change = decision.change
+        if old is not None:
+            # What others observed since it was read stays.
+            old.observed = after.observed = record.read(rulebook, after.id).observed
         if kind != "stopped":
             after.left = list(dict.fromkeys([*after.left, *record.taken_back(rulebook, before)]))
         wanted = [name for name in record.places_of(rulebook, after) if name not in after.placed]
@@ -329,24 +293,6 @@ def _take_back(rulebook: Path, old: Rollout | None, after: Rollout) -> None:
         record.bring_about(rulebook, gone, no_step)
         if old is None:
             record.remove(rulebook, after)
-
-
-@contextlib.contextmanager
-def _unchanged(rulebook: Path, seen: Rollout, *, begins: bool = False) -> Iterator[None]:
-    """Hold the rollouts while one is changed that is still as it was seen.
-
-    Raises:
-        Conflict: somebody changed it in between.
-    """
-    directory = record.directory_of(rulebook)
-    with contextlib.suppress(OSError):
-        directory.mkdir(parents=True, exist_ok=True)
-    with locked(directory):
-        if not begins and record.read(rulebook, seen.id).change != seen.change:
-            raise Conflict(f"somebody else changed rollout {seen.id}: look again and decide anew")
-        if begins and seen.id in record.rollout_ids(rulebook):
-            raise Conflict(f"somebody else began a rollout {seen.id}: look again and decide anew")
-        yield
 
 
 def _check_places(rulebook: Path, after: Rollout, text: bytes | None) -> None:
