@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.runs.build import write_run
+from tests.runs.build import failed_open, write_run
 from triage_tui.errors import TriageError
-from triage_tui.runs.added_logs import MAX_KEPT, MAX_LOGS, add_log, in_words, places, read_index
+from triage_tui.runs.added_logs import in_words, places, read_index
+from triage_tui.runs.adding_logs import MAX_KEPT, MAX_LOGS, add_log, told
+from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.events import append_event
 from triage_tui.runs.evidence import make_link, resolve
 from triage_tui.runs.log_times import SECOND
@@ -135,13 +137,92 @@ def test_a_byte_order_mark_hides_no_time(tmp_path: Path, encoding: str) -> None:
     assert run.text_file(added.file).splitlines()[0] == "2026-11-21T20:57:05Z lan0: größer"
 
 
+def opening(tmp_path: Path) -> Run:
+    """The same ten calls, each about a file of its own."""
+    run = run_of(tmp_path)
+    calls = [failed_open(n, f"/etc/f{n}.conf") for n in range(1, 11)]
+    for call in calls:
+        call.ts_mono_ns = BOOT - (10 - call.seq) * SECOND
+    (run.dir / "trace.jsonl").write_bytes(b"".join(encode_line(call) + b"\n" for call in calls))
+    return load_run(run.dir)
+
+
+def named(shift: timedelta, *numbers: int, late: float = 0.01) -> str:
+    """Lines that name files, stamped with a clock that is ahead."""
+    moments = [(n, STOP - timedelta(seconds=10 - n) + timedelta(seconds=late * n) + shift) for n in numbers]
+    return "".join(
+        f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03} no /etc/f{n}.conf\n" for n, at in moments
+    )
+
+
+@pytest.mark.parametrize(
+    ("shift", "says"),
+    [
+        (timedelta(), "times in the form of ISO 8601, 4 lines of the run"),
+        (timedelta(hours=2), "its clock is 2 h 0 min ahead, another time zone, as 3 lines"),
+        (timedelta(seconds=-67.3), "its clock is 1 min 7 s behind (give or take 0."),
+        # In the time of the run, so that nothing but the lines tells that it is another clock.
+        (timedelta(seconds=-4), "its clock is 3.9 s behind (give or take 0.3 s), as 3 lines"),
+    ],
+)
+def test_a_clock_that_is_another_is_set_by_what_the_lines_name(
+    tmp_path: Path, shift: timedelta, says: str
+) -> None:
+    run = opening(tmp_path)
+    added = add_log(run, log(tmp_path, named(shift, 3, 5, 8) + "without a time\n"), UTC)
+    assert says in in_words(run, added)
+    assert (added.agreed, added.contents) == (3, [])
+    found = places(run, added)
+    for number, call in ((1, 3), (2, 5), (3, 8)):
+        assert found[number].first <= call <= found[number].last
+    if not added.unsure_ns:
+        assert [str(found[number]) for number in (1, 2, 3, 4)] == ["#3", "#5", "#8", "#8"]
+
+
+def test_where_lines_agree_on_no_clock_what_they_say_counts(tmp_path: Path) -> None:
+    run = opening(tmp_path)
+    # A device that took three times as long, and as if by chance at the same time.
+    text = "".join(named(timedelta(seconds=-2 * n), n) for n in (2, 5, 9))
+    added = add_log(run, log(tmp_path, text), UTC)
+    assert {number: str(at) for number, at in places(run, added).items()} == {1: "#2", 2: "#5", 3: "#9"}
+    assert "by content" in in_words(run, added)
+
+
+def test_times_of_another_day_are_told_with_the_distance(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    added = add_log(run, log(tmp_path, "Nov 21 18:57:06 kernel: x\n"), UTC)
+    assert "0 lines of the run: the nearest is 1 h 59 min away" in in_words(run, added)
+    # The same log with its zone said is the same log.
+    again = add_log(run, tmp_path / "messages", timezone(timedelta(hours=-2)))
+    assert [one.file for one in read_index(run).logs] == [added.file]
+    assert str(places(run, again)[1]) == "#6"
+
+
+def test_the_same_log_is_added_once(tmp_path: Path) -> None:
+    run = opening(tmp_path)
+    first = add_log(run, log(tmp_path, named(timedelta(), 3, 4)), UTC)
+    link = make_link(run, "log", first.file.removeprefix("logs/"), line=2)
+    before, events = read_index(run), (run.dir / "events.jsonl").read_bytes()
+    same = add_log(run, log(tmp_path, named(timedelta(), 3, 4), "copy.txt"), UTC)
+    assert same.file == first.file
+    # It goes on, and what was cited of it stays.
+    grown = add_log(run, log(tmp_path, named(timedelta(), 3, 4, 9), "copy.txt"), UTC)
+    assert [one.file for one in read_index(run).logs] == [first.file] == [grown.file]
+    assert (grown.lines, resolve(load_run(run.dir), link).holds) == (3, True)
+    assert told(run, before, first).startswith("nothing new")
+    assert told(run, before, grown).startswith("lined up anew")
+    assert (run.dir / "events.jsonl").read_bytes() != events
+    other = add_log(run, log(tmp_path, named(timedelta(), 4)), UTC)
+    assert told(run, before, other).startswith("added ")
+
+
 def test_names_and_numbers_are_bounded(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     hostile = log(tmp_path, "x\n", "..\x1b[2J$(id);a b.log")
     assert add_log(run, hostile).file == "logs/added-2J_id_a_b.log"
-    for _ in range(MAX_LOGS - 1):
-        add_log(run, log(tmp_path, "x\n"))
+    for number in range(MAX_LOGS - 1):
+        add_log(run, log(tmp_path, f"{number}\n"))
     with pytest.raises(TriageError, match="already"):
-        add_log(run, log(tmp_path, "x\n"))
+        add_log(run, log(tmp_path, "y\n"))
     (run.dir / "added_logs.json").write_bytes(b'{"logs": [{"file": 3}]')
     assert read_index(run).logs == []

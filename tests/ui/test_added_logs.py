@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tests.ui import fixtures
 from tests.ui.conftest import RecordedActions, opened, until
-from triage_tui.runs.added_logs import add_log, read_index
+from triage_tui.runs.added_logs import read_index
+from triage_tui.runs.adding_logs import add_log
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import encode_json
@@ -38,7 +39,7 @@ def test_lines_stand_in_the_timeline_and_in_a_log_of_their_own(workspace: Path, 
     write_atomic(directory / "snapshot.json", encode_json(run.snapshot))
     (directory / "trace.jsonl").unlink(missing_ok=True)
     path = tmp_path / "dmesg"
-    path.write_text("[  101.500000] usb: \x1b[2Jgone\n[    1.000000] boot\n")
+    path.write_text("[  101.500000] \x1b[1;31musb\x1b[0m: \x1b[2Jgone\n[    1.000000] boot\n")
     add_log(load_run(directory), path)
     view = load_view(directory, workspace)
     second = run.snapshot.recent_syscalls[1].seq
@@ -48,3 +49,7 @@ def test_lines_stand_in_the_timeline_and_in_a_log_of_their_own(workspace: Path, 
     name = read_index(load_run(directory)).logs[0].file.removeprefix("logs/")
     assert view.log_titles[name] == "Added log dmesg"
     assert view.logs[name][1].endswith("boot")
+    # There, too, each line stands with its call.
+    shown = [" ".join(line.text.lines(60)) for line in view.shown_lines[name]]
+    usb = "[  101.500000] usb: \\x1b[2Jgone"
+    assert shown == [f"{f'#{second}':<8}{usb}", "before  [    1.000000] boot"]

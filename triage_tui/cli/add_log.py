@@ -9,7 +9,8 @@ from triage_tui.cli.output import print_json, say
 from triage_tui.errors import TriageError
 from triage_tui.exit_codes import DONE, REFUSED
 from triage_tui.retry.workspace import Workspace
-from triage_tui.runs.added_logs import add_log, in_words
+from triage_tui.runs.added_logs import read_index
+from triage_tui.runs.adding_logs import add_log, told
 from triage_tui.runs.log_times import zone_of
 
 
@@ -32,17 +33,19 @@ def run(args: argparse.Namespace) -> int:
         zone = zone_of(args.zone) if args.zone is not None else None
     except ValueError as error:
         raise TriageError(str(error)) from error
-    added, refused = [], []
+    added, says, refused = [], [], []
     for name in args.file:
+        before = read_index(record)
         try:
             added.append(add_log(record, Path(name), zone))
+            says.append(told(record, before, added[-1]))
         except TriageError as error:
             refused.append(str(error))
     if args.json:
         print_json({"run": record.run_id, "added": added, "refused": refused})
     else:
-        for log in added:
-            say(f"added {in_words(record, log)}")
+        for text in says:
+            say(text)
         if any(not log.why for log in added) and record.diagnosis is not None:
             say(f"`triage-tui diagnose {record.run_id}` takes this into account")
     for text in refused:

@@ -55,7 +55,7 @@ def _of_log(run: Run, added: AddedLog, steps_after: Mapping[int, int]) -> list[L
 def _fact(
     added: AddedLog, name: str, number: int, text: str, place: Place, steps_after: Mapping[int, int]
 ) -> LogLine:
-    exact = place.first == place.last
+    exact = place.exact
     return LogLine(
         source=Source(kind="log", id=added.file.removeprefix("logs/"), line=number),
         says=f'the log {name} says "{text[:200]}"',
@@ -77,7 +77,9 @@ def said_elsewhere(facts: Facts, subject: Fact) -> list[LogLine]:
         return []
     wanted = re.compile(rf"(?<![\w./-])(?:{'|'.join(names)})(?![\w/-])")
     found = [line for line in lines if wanted.search(line.text)]
-    return sorted(found, key=lambda line: (not line.error, line.steps))[:MAX_CITED]
+    # Two logs may have the same words, such as a console and the file that it is kept in.
+    by_text = {line.text: line for line in reversed(found)}
+    return sorted(by_text.values(), key=lambda line: (not line.error, line.steps))[:MAX_CITED]
 
 
 def _names(subject: Fact) -> Iterator[str]:

@@ -121,10 +121,12 @@ class LocalActions(RuleDecisions):
 
     def add_log(self, run_id: str, path: Path) -> str:
         """Put a log from elsewhere beside a run, lined up by its times."""
-        from triage_tui.runs.added_logs import add_log, in_words
+        from triage_tui.runs.added_logs import read_index
+        from triage_tui.runs.adding_logs import add_log, told
 
         run = self._workspace.load(run_id)
-        return f"added {in_words(run, add_log(run, path, actor=self._actor))}"
+        before = read_index(run)
+        return told(run, before, add_log(run, path, actor=self._actor))
 
     def experiment(
         self, run_id: str, wanted: str, cancel: threading.Event, tell: Callable[[str], None]

@@ -22,7 +22,7 @@ from triage_tui.retry.noting import note
 from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.start import Start, write_start
 from triage_tui.retry.workspace import Workspace
-from triage_tui.runs.added_logs import add_log
+from triage_tui.runs.adding_logs import add_log
 from triage_tui.runs.events import append_event, this_process
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.limits import Allowance

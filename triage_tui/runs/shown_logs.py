@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.runs.added_logs import AddedLog, in_words, places, read_index
+from triage_tui.runs.added_logs import AddedLog, in_words, places, read_index, without_colours
 from triage_tui.runs.completeness import SFEMU
 from triage_tui.runs.model import LogFile, Syscall
 from triage_tui.runs.printed_text import offsets_of_lines
@@ -76,7 +76,7 @@ def added_rows(run: Run, added: AddedLog) -> list[tuple[int, str, str]]:
         TriageError: it cannot be read.
     """
     at = places(run, added)
-    lines = run.text_file(added.file).removesuffix("\n").split("\n")
+    lines = without_colours(run.text_file(added.file)).removesuffix("\n").split("\n")
     first = max(0, len(lines) - MAX_LINES)
     return [
         (number, str(at[number]) if number in at else "", safe_line(line, MAX_LINE))

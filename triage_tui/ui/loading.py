@@ -21,7 +21,7 @@ from triage_tui.rulebook.active import active_directory
 from triage_tui.rulebook.places import target_directory
 from triage_tui.rulebook.shown import caveats as caveats_of
 from triage_tui.rulebook.shown import line_text
-from triage_tui.runs.added_logs import places, read_index
+from triage_tui.runs.added_logs import lined_up, places, read_index, without_colours
 from triage_tui.runs.events import holder_alive, read_events
 from triage_tui.runs.printed_text import printed_text
 from triage_tui.runs.reader import load_run
@@ -263,6 +263,7 @@ def _read_logs(view: RunView) -> None:
     for name in names:
         try:
             text = view.run.text_file(f"logs/{name}", MAX_LOG_BYTES)
+            text = without_colours(text) if name.startswith("added-") else text
             size = (directory / name).stat().st_size
             if size > MAX_LOG_BYTES:
                 view.log_notes[name] = f"only the first {MAX_LOG_BYTES} of {size} bytes were read"
@@ -279,8 +280,9 @@ def _read_logs(view: RunView) -> None:
     for added in read_index(view.run).logs[:16]:
         name = added.file.removeprefix("logs/")
         view.log_titles[name] = f"Added log {short(added.source.rpartition('/')[2], 60)}"
-        if added.why:
-            view.log_notes[name] = f"not lined up with the calls: {short(added.why, 200)}"
+        # The rest goes without saying.
+        if added.why or added.doubtful or added.moved_ns:
+            view.log_notes[name] = short(lined_up(view.run, added), 300)
     try:
         log = view.run.text_file("retry.log", MAX_LOG_BYTES, tail=True)
     except TriageError:
@@ -301,9 +303,12 @@ def _line_up_added(view: RunView) -> None:
     for added in read_index(view.run).logs[:16]:
         at = places(view.run, added)
         try:
-            lines = view.run.text_file(added.file).split("\n")
+            lines = without_colours(view.run.text_file(added.file)).split("\n")
         except TriageError:
             continue
+        view.log_places[added.file.removeprefix("logs/")] = {
+            number: str(place) for number, place in at.items()
+        }
         name = short(added.source.rpartition("/")[2], 30)
         for number, place in at.items():
             if place.outside or not 0 < number <= len(lines):
@@ -311,7 +316,8 @@ def _line_up_added(view: RunView) -> None:
             rows = view.printed.setdefault(place.last, [])
             if room <= 0 or len(rows) >= MAX_PRINTED_LINES * 2:
                 continue
-            rows.append(f"{name}: {safe_line(lines[number - 1], MAX_PRINTED_LINE)}")
+            where = "" if place.exact else f" {place}"
+            rows.append(f"{name}{where}: {safe_line(lines[number - 1], MAX_PRINTED_LINE)}")
             room -= 1
 
 

@@ -36,13 +36,18 @@ def shown_lines(view: RunView) -> dict[str, list[ShownLine]]:
     """Return the lines of each log that are shown; called where the run is read, because it takes a while."""
     cited = _cited_lines(view)
     most = max(LEAST_LINES, (MAX_FIRST + MAX_LAST) // max(1, len(view.logs)))
-    return {
-        name: [
-            ShownLine(number, Breaking(safe_line(lines[number - 1], MAX_LINE)))
-            for number in _lines_to_show(len(lines), cited.get(name, set()), most)
+    found = {}
+    for name, lines in view.logs.items():
+        numbers = _lines_to_show(len(lines), cited.get(name, set()), most)
+        at = view.log_places.get(name, {})
+        width = max((len(at[number]) for number in numbers if number in at), default=-2) + 2
+        found[name] = [
+            ShownLine(
+                number, Breaking(f"{at.get(number, ''):<{width}}{safe_line(lines[number - 1], MAX_LINE)}")
+            )
+            for number in numbers
         ]
-        for name, lines in view.logs.items()
-    }
+    return found
 
 
 def log_pieces(view: RunView) -> list[Piece]:

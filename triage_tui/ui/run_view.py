@@ -105,6 +105,8 @@ class RunView:
     """Log name to what it is, where its name does not say it."""
     log_notes: dict[str, str] = field(default_factory=dict)
     """Log name to a sentence that says what of it was not read."""
+    log_places: dict[str, dict[int, str]] = field(default_factory=dict)
+    """Name of an added log to where in the trace its lines belong, by their numbers: "#20..35"."""
     printed: dict[int, list[str]] = field(default_factory=dict)
     """Number of a call to the lines that it printed, safe to show."""
     printed_why: str = ""
