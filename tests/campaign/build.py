@@ -46,8 +46,10 @@ Worker = Callable[[Order], Answer | bytes | Done]
 class FakeCluster(Cluster):
     """Workers that answer at once with what `worker` says; `orders` are those that were given out."""
 
-    def __init__(self, worker: Worker, slots: int = 2) -> None:
+    def __init__(self, worker: Worker, slots: int | dict[str, int] = 2) -> None:
         self._worker, self._slots = worker, slots
+        self.addresses: list[str] = []
+        """Of the workers that the orders were for, in their order."""
         self._answers: queue.SimpleQueue[Done] = queue.SimpleQueue()
         self.started = queue.SimpleQueue()
         self.orders: list[Order] = []
@@ -57,23 +59,31 @@ class FakeCluster(Cluster):
 
     @property
     def embedded(self) -> bool:
-        return True
+        return isinstance(self._slots, int)
 
     def is_alive(self) -> bool:
         self.lost -= 1
         return self.lost < 0
 
-    def slots(self, tell: Callable[[str], None]) -> int:
-        return self._slots
+    def slots(self, tell: Callable[[str], None]) -> dict[str, int]:
+        if isinstance(self._slots, int):
+            return {"": self._slots}
+        return {address: count for address, count in self._slots.items() if address not in self.avoided}
+
+    def is_silent(self) -> bool:
+        return False
 
     def submit(self, name: str, raw: bytes, worker_address: str = "") -> None:
         order = decode_order(raw)
         self.orders.append(order)
-        self.started.put((name, "w1", "inproc://1"))
+        self.started.put((name, "w1", worker_address or "inproc://1"))
+        self.addresses.append(worker_address)
         told = self._worker(order)
         if isinstance(told, Done):
             self._answers.put(told)
         else:
+            if isinstance(told, Answer) and not told.worker:
+                told.worker = worker_address
             self._answers.put(Done(name, told if isinstance(told, bytes) else encode(told)))
 
     def wait(self, seconds: float) -> Done | None:
@@ -88,7 +98,7 @@ class FakeCluster(Cluster):
     def cancel(self) -> None:
         """Nothing is under way."""
 
-    def avoid(self, address: str) -> None:
+    def avoid(self, address: str, seconds: float = 0.0) -> None:
         self.avoided.append(address)
 
     def close(self) -> None:

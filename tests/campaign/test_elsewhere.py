@@ -1,9 +1,11 @@
 """Workers that share nothing with the campaign but a port, and its own, which share not even that."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from tests.waiting import wait_until
 from triage_tui.campaign import cluster
 from triage_tui.campaign.record import campaign_dir, campaign_ids, read_campaign
 from triage_tui.cli.main import main
+from triage_tui.cli.rounds import cancelled_by_signals
+from triage_tui.errors import Interrupted, Stopped, TriageError
 from triage_tui.retry.start import read_start
 from triage_tui.runs.reader import load_run
 
@@ -133,7 +137,7 @@ def test_workers_of_this_machine_open_no_port() -> None:
     before = listening()
     workers = cluster.embedded(2, "c")
     try:
-        assert workers.slots(print) == 2
+        assert workers.slots(print) == {"": 2}
         assert listening() == before
     finally:
         workers.close()
@@ -151,3 +155,26 @@ def test_dask_is_loaded_by_a_campaign_alone_and_its_lack_is_one_sentence(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["campaign", "-C", str(tmp_path), "targets.yaml"]) == 2
     assert "pip install 'triage-tui[campaign]'" in capfd.readouterr().err
+
+
+def test_a_second_signal_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triage_tui.cli.rounds._SAME_S", 0.0)
+    with pytest.raises(Interrupted) as ended, cancelled_by_signals(impatient=True) as cancel:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert cancel.wait(10)
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.sigtimedwait([], 10)
+    assert ended.value.number == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) != signal.SIG_IGN
+
+
+def test_who_accepts_and_says_nothing_does_not_hold_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_S", 0.3)
+    cancel = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(TriageError, match="cannot be reached"):
+            cluster.connected(address, cluster.Tls(), "c", cancel)
+        cancel.set()
+        with pytest.raises(Stopped):
+            cluster.connected(address, cluster.Tls(), "c", cancel)

@@ -10,6 +10,7 @@ import pytest
 from tests.campaign.build import FakeCluster, begun, carried, played, target
 from triage_tui.campaign import engine, taking_in
 from triage_tui.campaign.cluster import Done
+from triage_tui.campaign.left_over import WORK
 from triage_tui.campaign.model import Options, Outcome
 from triage_tui.campaign.order import Answer, Order
 from triage_tui.campaign.record import held, read_campaign
@@ -37,7 +38,7 @@ def test_runs_land_in_the_workspace_and_say_where_they_belong(tmp_path: Path) ->
     event = next(e for e in read_events(tmp_path / "ai_runs" / runs[0])[0] if e.kind == "campaign")
     assert event.payload["campaign"] == directory.name
     assert [one.worker for one in told.events("started")] == ["w1"] * 3
-    assert list((directory / engine.WORK).iterdir()) == []
+    assert list((directory / WORK).iterdir()) == []
     assert carried(directory, FakeCluster(plays)).progress == [], "a finished campaign is not played again"
 
 
@@ -67,6 +68,7 @@ def test_one_bad_target_never_stops_the_rest(tmp_path: Path) -> None:
     assert "another target" in lost[target(3).target].error
     assert lost[target(4).target].attempt == 1, "Dask tried it often enough"
     assert sum(order.target.name == "httpd1" for order in cluster.orders) == engine.MAX_ATTEMPTS
+    assert list((directory / WORK).iterdir()) == [], "nothing is left of what was not played"
     # A second start tries what was refused and lost once more, and nothing else.
     again = FakeCluster(plays)
     carried(directory, again)
@@ -156,6 +158,31 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(list_runs(tmp_path / "ai_runs")) == 3
 
 
+def test_runs_may_lie_on_another_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = begun(tmp_path, 2)
+    real, full = os.rename, True
+
+    def rename(source: Path, goal: Path) -> None:
+        if Path(goal).parent == tmp_path / "ai_runs" != Path(source).parent:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        if full and Path(goal).parent == tmp_path / "ai_runs":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(source, goal)
+
+    monkeypatch.setattr(os, "rename", rename)
+    told = carried(directory, FakeCluster(plays))
+    assert told.ended is not None
+    assert told.ended.how == "disk"
+    assert list((tmp_path / "ai_runs").iterdir()) == [], "nothing is left by half"
+    full = False
+    again = FakeCluster(plays)
+    carried(directory, again)
+    assert len(again.orders) == 0
+    assert read_campaign(directory).counts() == {"finished": 2}
+    assert len(list_runs(tmp_path / "ai_runs")) == 2
+    assert not list((directory / WORK).iterdir())
+
+
 def test_a_process_killed_while_it_took_a_target_in_is_finished_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +205,7 @@ def test_a_process_killed_while_it_took_a_target_in_is_finished_by_the_next(
         (run,) = list_runs(workspace / "ai_runs")
         events = read_events(workspace / "ai_runs" / run.run_id)[0]
         assert [event.kind for event in events].count("campaign") == 1
-        assert not list((directory / engine.WORK).iterdir())
+        assert not list((directory / WORK).iterdir())
 
 
 def test_limits_and_a_person_end_it_and_the_next_start_goes_on(tmp_path: Path) -> None:
@@ -220,7 +247,7 @@ def test_a_lost_scheduler_is_waited_for_and_costs_no_attempt(
         return plays(order)
 
     cluster = FakeCluster(worker)
-    monkeypatch.setattr(engine, "_TICK_S", 0.001)
+    monkeypatch.setattr("triage_tui.campaign.cluster._TICK_S", 0.001)
     told = carried(directory, cluster)
     assert "the scheduler is back" in told.said
     assert [order.attempt for order in cluster.orders] == [1] * 4

@@ -1,8 +1,10 @@
 """What a worker keeps, and how long it lets a target go on."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from triage_tui.campaign.model import Options, Target
 from triage_tui.campaign.order import Answer, Order, decode_answer, encode
 from triage_tui.campaign.place import prepare
 from triage_tui.campaign.player import Died, Player
-from triage_tui.campaign.roots import hash_root, pack_root
+from triage_tui.campaign.roots import hash_root, pack_root, unpack_root
 from triage_tui.campaign.starting import given_files
 from triage_tui.errors import TriageError
 from triage_tui.runs.events import process_start
@@ -85,7 +87,7 @@ def test_what_a_killed_worker_left_is_removed_by_the_next(
     answer = decode_answer(worker.play(encode(order)))
     assert (answer.kind, "by its hash" in answer.error) == ("failed", True)
     monkeypatch.setattr(worker_roots, "root_of", lambda sha256: tmp_path)
-    monkeypatch.setattr(worker_roots, "in_use", lambda sha256: nullcontext())
+    monkeypatch.setattr(worker_roots, "in_use", lambda sha256: nullcontext(True))
     monkeypatch.setattr(worker, "_played", lambda *_: Answer(target="1", kind="refused", error="none"))
     assert decode_answer(worker.play(encode(order))).kind == "refused"
     os.close(handle)
@@ -118,3 +120,58 @@ def test_a_target_that_takes_too_long_is_stopped_and_one_without_an_order_is_an_
     finally:
         player.close()
     wait_until(lambda: process_start(zygote) != start)
+
+
+def test_a_root_that_came_is_unpacked_once_for_all_who_wait_and_what_was_left_by_half_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    monkeypatch.setenv("TRIAGE_TUI_ROOTS", str(store))
+    for name in (".tmp-killed", ".gone-killed"):
+        (store / name / "root").mkdir(parents=True)
+        (store / name / "root").chmod(0)
+        os.utime(store / name, (0, 0))
+    sha256 = sent(tmp_path, "one")
+    calls, real = [], unpack_root
+
+    def unpack(*given: Path, **more: int) -> Path:
+        calls.append(given)
+        return real(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(worker_roots, "unpack_root", unpack)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: worker_roots.root_of(sha256), range(8)))
+    assert found == [store / sha256 / "root"] * 8
+    assert len(calls) == 1
+    assert [path.name for path in store.iterdir()] == [sha256]
+
+
+def test_a_worker_without_room_for_a_root_says_so_and_keeps_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIAGE_TUI_ROOTS", str(tmp_path / "store"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fdopen", full)
+        assert worker_roots.receive("a" * 64, "c", 0, b"x", False) == worker_roots.FULL
+    assert list((tmp_path / "store").iterdir()) == []
+    target = Target(target="1", name="x", root="/r", program="/x", root_hash="a" * 64)
+    order = encode(Order(campaign="c", target=target, options=Options()))
+
+    def no_room(_: str) -> None:
+        raise TriageError("it cannot be unpacked") from OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(worker_roots, "root_of", no_room)
+    assert decode_answer(worker.play(order)).kind == "no room"
+    monkeypatch.setattr(worker_roots, "root_of", lambda _: None)
+
+    def dies(*_: object) -> None:
+        raise Died("ended")
+
+    monkeypatch.setattr(worker, "_answer", dies)
+    assert decode_answer(worker.play(order)).kind == "died"
+    monkeypatch.setattr("triage_tui.campaign.place.NO_ROOM_BYTES", 1 << 60)
+    assert decode_answer(worker.play(order)).kind == "no room", "a full disk loses nothing"

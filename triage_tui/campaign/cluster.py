@@ -8,13 +8,15 @@ runs in processes of its own (`player`).
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import logging
+import math
 import queue
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,14 +27,18 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from triage_tui.campaign import worker
+from triage_tui.campaign.fleet import Fleet
 from triage_tui.campaign.order import VERSION
 from triage_tui.errors import Stopped, TriageError
-from triage_tui.text import number_of, safe_line
+from triage_tui.text import safe_line
 
 CONNECT_S = 15.0
 """How long a scheduler has to answer."""
 LOST_S = 60.0
-"""How long one that was there is waited for to come back."""
+"""How long one that was there is waited for to come back, or to answer again."""
+_LEAVE_S = 10.0
+"""How long leaving workers may take: a scheduler that hangs holds up nobody who wants to go."""
+_TICK_S = 0.1
 _CONFIG = {
     # A worker plays guests in other processes: their memory is none of its own.
     "distributed.worker.memory.target": False,
@@ -84,6 +90,12 @@ class _Worker(distributed.Worker):
         _without_server(self)
 
 
+class _Client(distributed.Client):
+    def __del__(self) -> None:
+        # One that never came to be would wait half a minute for itself; all others are closed.
+        return
+
+
 def play_task(raw: bytes, topic: str, name: str) -> bytes:
     """Play an order on the worker that this is called on; the campaign is told that it began."""
     here = distributed.get_worker()
@@ -104,17 +116,18 @@ def version_task() -> str:
 
 
 class Cluster:
-    """The workers of a campaign. All methods are for one thread."""
+    """The workers of a campaign. All methods are for one thread, but for `run_on`."""
 
-    def __init__(self, client: distributed.Client, cluster: SpecCluster | None, campaign: str) -> None:
+    def __init__(
+        self, client: distributed.Client, cluster: SpecCluster | None, campaign: str, threads: int = 0
+    ) -> None:
         self._client = client
         self._cluster = cluster
         self._topic = f"triage-tui-{campaign}"
         self._done: queue.SimpleQueue[Done] = queue.SimpleQueue()
         self._futures: dict[str, distributed.Future[Any]] = {}
-        self._seen: set[str] = set()
-        self._avoided: set[str] = set()
-        self._told = False
+        self._threads = threads
+        self._fleet = Fleet(client, version_task, VERSION) if cluster is None else None
         self.started: queue.SimpleQueue[tuple[str, str, str]] = queue.SimpleQueue()
         """Name of an order, name and address of the worker that began with it."""
         self.listen()
@@ -122,6 +135,8 @@ class Cluster:
     def listen(self) -> None:
         """Be told by the scheduler when workers begin with an order; a new scheduler has to be asked anew."""
         self._client.subscribe_topic(self._topic, self._on_event)
+        if self._fleet is not None:
+            self._fleet.anew()
 
     def _on_event(self, event: tuple[float, Any]) -> None:
         told = event[1]
@@ -138,43 +153,37 @@ class Cluster:
         """Whether the scheduler is there."""
         return bool(self._client.status == "running")
 
-    def slots(self, tell: Callable[[str], None]) -> int:
-        """Return how many targets the workers can play at a time; 0 while there are none.
+    def await_scheduler(self, cancel: threading.Event, tell: Callable[[str], None]) -> bool:
+        """Wait for a scheduler that is gone; False where it does not come back."""
+        if self.is_alive():
+            return True
+        tell(f"the scheduler is gone; waiting {LOST_S:.0f} s for it to come back")
+        deadline = time.monotonic() + LOST_S
+        while not self.is_alive():
+            if cancel.wait(_TICK_S):
+                return True
+            if time.monotonic() > deadline:
+                return False
+        self.listen()
+        tell("the scheduler is back")
+        return True
 
-        Workers that came since are looked at first; those of another version get no targets, which is told.
+    def is_silent(self) -> bool:
+        """Whether the scheduler is there and has not answered for longer than one is waited for."""
+        return self._fleet is not None and self._fleet.silent_s() > LOST_S
+
+    def slots(self, tell: Callable[[str], None]) -> dict[str, int]:
+        """Return how many targets each worker can play at a time, by address, "" for those of this process.
+
+        Workers of another version are not among them, which is told.
 
         Raises:
-            TriageError: there are workers, and none of them has this version.
+            TriageError: there are workers, and none of them ever had this version.
         """
-        try:
-            found = dict(self._client.nthreads())
-            if set(found) != self._seen and not self.embedded:
-                self._look_at(found, tell)
-        except (OSError, RuntimeError, TypeError, asyncio.CancelledError):
-            # The scheduler is going away: what was under way says so.
-            return 0
-        if not found and not self._told:
-            tell("the scheduler has no workers yet; waiting for some")
-            self._told = True
-        return sum(count for address, count in found.items() if address not in self._avoided)
-
-    def _look_at(self, found: Mapping[str, int], tell: Callable[[str], None]) -> None:
-        versions: Mapping[str, Any] = self._client.run(version_task, on_error="return") if found else {}
-        self._seen = set(found)
-        bad = {a: one for a, one in versions.items() if one != VERSION and a not in self._avoided}
-        if not bad:
-            return
-        self._avoided |= set(bad)
-        address, one = next(iter(bad.items()))
-        has = f"triage-tui {one}" if isinstance(one, str) else f"no triage-tui to use ({_said(one)})"
-        said = f"worker {safe_line(address, 80)} has {safe_line(has, 160)}, and this is {VERSION}"
-        if self._avoided >= set(found):
-            raise TriageError(f"{said}: install triage-tui {VERSION.partition('/')[0]} on the workers")
-        more = f" (and {number_of(len(bad) - 1, 'more worker')})" if len(bad) > 1 else ""
-        tell(f"{said}{more}: no targets for it")
+        return {"": self._threads} if self._fleet is None else self._fleet.usable(tell)
 
     def submit(self, name: str, raw: bytes, worker_address: str = "") -> None:
-        """Give an order to a worker, if possible to the one at `worker_address`."""
+        """Give an order to the worker at `worker_address`, to another one where that is gone by then."""
         future = self._client.submit(
             play_task,
             raw,
@@ -185,15 +194,12 @@ class Cluster:
             pure=False,
             # One that dies with it is a matter of ours: see `campaign.engine`.
             retries=0,
-            workers=[worker_address] if worker_address else self._allowed(),
+            workers=[worker_address] if worker_address else None,
+            # An order that waits for one worker alone waits for ever once that is gone.
             allow_other_workers=bool(worker_address),
         )
         self._futures[name] = future
         future.add_done_callback(lambda one: self._on_done(name, one))
-
-    def _allowed(self) -> list[str] | None:
-        """Return the workers that may get an order, None for all."""
-        return sorted(self._seen - self._avoided) if self._avoided & self._seen else None
 
     def _on_done(self, name: str, future: distributed.Future[Any]) -> None:
         if future.status not in ("finished", "error"):
@@ -218,32 +224,63 @@ class Cluster:
 
     def cancel(self) -> None:
         """Have the workers stop what they play for this campaign."""
-        with contextlib.suppress(Exception):
-            self._client.cancel(list(self._futures.values()), force=True)
+        futures = list(self._futures.values())
+        _within(_LEAVE_S, lambda: self._client.cancel(futures, force=True))
 
-    def avoid(self, address: str) -> None:
-        """Give no further order to the worker at `address`."""
-        self._avoided.add(address)
+    def avoid(self, address: str, seconds: float = math.inf) -> None:
+        """Give no further order to the worker at `address` for so long."""
+        if self._fleet is not None:
+            self._fleet.avoid(address, seconds)
 
-    def run_on(self, address: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a short function on a worker, beside what it plays.
+    def run_on(self, address: str, over: threading.Event, function: Callable[..., Any], *given: Any) -> Any:
+        """Call a short function on a worker, beside what it plays; `over` ends the waiting for it.
 
         Raises:
-            TriageError: it is gone, or it failed there.
+            Stopped: `over` was set.
+            TriageError: it is gone, it hangs, or it failed there.
         """
+
+        async def call() -> Any:
+            return (await self._client.run(function, *given, workers=[address]))[address]
+
+        deadline = time.monotonic() + LOST_S
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         try:
-            return self._client.run(function, *arguments, workers=[address])[address]
+            future = asyncio.run_coroutine_threadsafe(call(), self._client.loop.asyncio_loop)  # type: ignore[union-attr]
+            while not over.is_set():
+                done, _ = concurrent.futures.wait([future], timeout=_TICK_S)
+                if done:
+                    return future.result()
+                if time.monotonic() > deadline:
+                    raise TimeoutError("it does not answer")
+            raise Stopped("the campaign was stopped")
+        except Stopped:
+            raise
         except Exception as error:
+            future.cancel()
             raise TriageError(f"worker {safe_line(address, 80)}: {_said(error)}") from None
 
     def close(self) -> None:
         """Leave the workers; those of this process end, and what they play with them."""
-        with contextlib.suppress(Exception):
-            self._client.close(timeout=5)
+        if self._fleet is not None:
+            self._fleet.close()
+        _within(_LEAVE_S, lambda: self._client.close(timeout=5))
         if self._cluster is not None:
             worker.close_players()
             with contextlib.suppress(Exception):
                 self._cluster.close(timeout=10)
+
+
+def _within(seconds: float, call: Callable[[], Any]) -> None:
+    """Make a call to a scheduler that may hang, and wait for it so long at most."""
+
+    def called() -> None:
+        with contextlib.suppress(Exception):
+            call()
+
+    thread = threading.Thread(target=called, daemon=True)
+    thread.start()
+    thread.join(seconds)
 
 
 def embedded(workers: int, campaign: str) -> Cluster:
@@ -258,7 +295,7 @@ def embedded(workers: int, campaign: str) -> Cluster:
     scheduler = {"cls": _Scheduler, "options": options}
     cluster = SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL)
     client = distributed.Client(cluster, set_as_default=False)
-    return Cluster(client, cluster, campaign)
+    return Cluster(client, cluster, campaign, workers)
 
 
 def connected(address: str, tls: Tls, campaign: str, cancel: threading.Event) -> Cluster:
@@ -270,24 +307,44 @@ def connected(address: str, tls: Tls, campaign: str, cancel: threading.Event) ->
     """
     _quiet()
     dask.config.set({"distributed.client.scheduler-info-interval": "10s"})
-    shown = safe_line(address, 120)
     security = _security(address, tls)
-    try:
-        client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False, security=security)
-    except Exception as error:
-        raise TriageError(
-            f"the scheduler {shown} cannot be reached ({_said(error)}): is it running"
-            " (`dask scheduler`), and is that its address?"
-        ) from None
-    client._timeout = LOST_S
-    found = Cluster(client, None, campaign)
-    try:
+    found: queue.SimpleQueue[distributed.Client | Exception] = queue.SimpleQueue()
+    left = threading.Event()
+
+    def connect() -> None:
+        try:
+            client: distributed.Client = _Client(  # type: ignore[no-untyped-call]
+                address, timeout=CONNECT_S, set_as_default=False, security=security
+            )
+        except Exception as error:
+            found.put(error)
+            return
+        client._timeout = LOST_S
+        found.put(client)
+        if left.is_set():
+            client.close(timeout=5)
+
+    # Who accepts a connection and says nothing does not keep a person from leaving.
+    threading.Thread(target=connect, daemon=True).start()
+    deadline = time.monotonic() + 2 * CONNECT_S
+    one: distributed.Client | Exception = TimeoutError("it does not answer")
+    while not cancel.is_set() and time.monotonic() < deadline:
+        with contextlib.suppress(queue.Empty):
+            one = found.get(timeout=_TICK_S)
+            break
+    if cancel.is_set() or isinstance(one, Exception):
+        left.set()
+        if isinstance(one, distributed.Client):
+            one.close(timeout=5)
         if cancel.is_set():
             raise Stopped("the campaign was stopped")
-    except BaseException:
-        found.close()
-        raise
-    return found
+        known = isinstance(one, OSError)
+        why = _said(one) if known else "what answers there is no scheduler of Dask"
+        raise TriageError(
+            f"the scheduler {safe_line(address, 120)} cannot be reached ({why}): is it running"
+            " (`dask scheduler`), and is that its address?"
+        )
+    return Cluster(one, None, campaign)
 
 
 def _security(address: str, tls: Tls) -> distributed.Security:

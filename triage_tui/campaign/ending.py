@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from triage_tui.campaign.model import Options
+from triage_tui.campaign.place import is_full
 from triage_tui.runs.limits import show_size
 from triage_tui.text import number_of, safe_line
 
@@ -43,9 +44,12 @@ def limit_reached(options: Options, seconds: float, size: int, left: int) -> End
     return None
 
 
-def disk_is_full(root: Path) -> Ended:
-    """Return the end because nothing more can be written in a workspace."""
+def disk_is_full(root: Path, error: OSError | None = None) -> Ended:
+    """Return the end because nothing more can be written in a workspace, for want of room by default."""
     where = safe_line(str(root), 200)
+    if error is not None and not is_full(error):
+        said = f"{where} cannot be written ({error.strerror or error})"
+        return Ended("disk", f"{said}: mend that, and say the same command again")
     return Ended("disk", f"the disk of {where} is full: make room, and say the same command again")
 
 
@@ -53,6 +57,20 @@ def scheduler_gone(left: int) -> Ended:
     """Return the end because the scheduler does not come back."""
     said = f"the scheduler is gone, {number_of(left, 'target')} left"
     return Ended("scheduler", f"{said}: start it, and say the same command again")
+
+
+def scheduler_silent(left: int) -> Ended:
+    """Return the end because the scheduler is there and does not answer."""
+    said = f"the scheduler does not answer, {number_of(left, 'target')} left"
+    return Ended("scheduler", f"{said}: start it anew, and say the same command again")
+
+
+def workers_full(count: int, left: int) -> Ended:
+    """Return the end because no worker has room for what it plays."""
+    said = f"the disk of {'the worker' if count == 1 else f'all {count} workers'} is full"
+    return Ended(
+        "disk", f"{said}, {number_of(left, 'target')} left: make room, and say the same command again"
+    )
 
 
 def _left(count: int) -> str:

@@ -13,56 +13,48 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-import msgspec
-
 from triage_tui.campaign import taking_in
-from triage_tui.campaign.base_rules import rulebook_target, rules_of
-from triage_tui.campaign.ending import Ended, cancelled, disk_is_full, limit_reached, scheduler_gone
+from triage_tui.campaign.base_rules import rulebook_target
+from triage_tui.campaign.ending import (
+    Ended,
+    cancelled,
+    disk_is_full,
+    limit_reached,
+    scheduler_gone,
+    scheduler_silent,
+    workers_full,
+)
+from triage_tui.campaign.flights import Flight, order_for
 from triage_tui.campaign.journal import Journal, Told
+from triage_tui.campaign.left_over import WORK, left_over
 from triage_tui.campaign.model import CampaignState, EventName, Outcome, Progress, Target
-from triage_tui.campaign.order import Answer, Order, decode_answer, encode
-from triage_tui.campaign.place import ANSWER_FILE, is_full
+from triage_tui.campaign.order import Answer, decode_answer, encode
+from triage_tui.campaign.placement import Placement
 from triage_tui.campaign.queues import emptied
 from triage_tui.campaign.record import held, read_campaign, write_campaign
-from triage_tui.campaign.starting import given_files
+from triage_tui.campaign.sending import FullThereError, Sender
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.rollouts.vouching import vouched
 from triage_tui.runs.clock import local_time
-from triage_tui.runs.files import read_bounded
 from triage_tui.runs.ids import last_number
 from triage_tui.text import safe_line
 
 Tell = Callable[[str], None]
+OnProgress = Callable[[Progress, Target], None]
 
 if TYPE_CHECKING:
     from triage_tui.campaign.cluster import Cluster, Done
-    from triage_tui.campaign.sending import Sender
 
-WORK = "work"
-"""Directory of the campaign in which targets are played, one directory a target."""
 MAX_ATTEMPTS = 3
 """Times that a target is given to a worker before it is lost."""
-MAX_ANSWER_BYTES = 64 << 20
 _TICK_S = 0.1
 _SLOTS_S = 2.0
+_FULL_S = 60.0
+"""How long a worker whose disk is full gets no targets."""
 _MAX_EMULATORS = 32
 _NUMBERS = 8
 """Run ids that are kept free for a target, beside two for each of its rounds."""
-
-
-class Flight(msgspec.Struct):
-    """A target that a worker has, or is about to get."""
-
-    target: Target
-    order: Order
-    began: float
-    worker: str = ""
-
-    def told(self, error: str, seconds: float | None = None) -> Told:
-        """Return what is written down of how it ended; by default it took as long as it is under way."""
-        took = round(time.monotonic() - self.began, 3) if seconds is None else seconds
-        return Told(worker=self.worker, seconds=took, attempt=self.order.attempt, error=error)
 
 
 def carry_out(
@@ -72,7 +64,7 @@ def carry_out(
     cancel: threading.Event,
     *,
     tell: Tell,
-    on_progress: Callable[[Progress, Target], None] = lambda progress, target: None,
+    on_progress: OnProgress = lambda progress, target: None,
 ) -> Ended:
     """Play the targets of the campaign in `directory` that are not finished, until none is left.
 
@@ -110,7 +102,7 @@ class _Engine:
         state: CampaignState,
         cancel: threading.Event,
         tell: Tell,
-        on_progress: Callable[[Progress, Target], None],
+        on_progress: OnProgress,
     ) -> None:
         self._workspace, self._state, self._cancel, self._tell = workspace, state, cancel, tell
         self._directory = state.dir
@@ -124,7 +116,11 @@ class _Engine:
         self._waiting: deque[Target] = deque()
         self._first = last_number(workspace.runs_dir) + 1
         self._bytes = 0
-        self._slots_now, self._slots_until = 0, 0.0
+        self._slots, self._slots_until = dict[str, int](), 0.0
+        """Workers that may get targets, and how many each plays at a time; until when that holds."""
+        self._placement = Placement()
+        self._full: set[str] = set()
+        """Workers whose disk was full when they were asked last."""
         self._ended: Ended | None = None
 
     def close(self) -> None:
@@ -140,10 +136,14 @@ class _Engine:
         """Play what is not finished; see `carry_out`."""
         self._workspace.check_writable()
         self._take_in_left_over()
+        if self._ended is not None:
+            return self._ended
         self._waiting.extend(self._state.unfinished())
         if not self._waiting:
             return Ended("done", "every target is finished already")
-        self._bytes = self._bytes_so_far()
+        if self._options.disk_bytes:
+            outcomes = filter(None, map(self._state.outcome, (one.target for one in self._state.targets)))
+            self._bytes = sum(taking_in.size_of(self._workspace, one.runs) for one in outcomes)
         campaign = self._state.campaign
         campaign.finished = campaign.ended = ""
         write_campaign(self._directory, campaign)
@@ -169,26 +169,17 @@ class _Engine:
 
     def _take_in_left_over(self) -> None:
         """Take in what was played and not taken in when the process was killed; remove what was not."""
-        targets = {target.target: target for target in self._state.targets}
-        work = self._directory / WORK
-        places = sorted(work.iterdir()) if work.is_dir() else []
-        for place in places:
-            target = targets.get(place.name)
-            finished = target is not None and self._state.outcome(target.target) is not None
-            if target is not None and not finished and (place / ANSWER_FILE).is_file():
+        for place, target, answer in left_over(self._directory / WORK, self._state, self._tell):
+            if target is not None and answer is not None and answer.outcome is not None:
                 try:
-                    answer = decode_answer(read_bounded(place / ANSWER_FILE, MAX_ANSWER_BYTES, whole=True))
-                    if answer.kind == "finished" and answer.outcome is not None:
-                        self._finish(target, place, answer, answer.outcome, "")
+                    self._finish(target, place, answer, answer.outcome, "")
                 except TriageError as error:
                     self._tell(f"what is left of {safe_line(target.name, 60)} is played again: {error}")
+                except OSError as error:
+                    self._ended = disk_is_full(self._workspace.root, error)
+            if self._ended is not None:
+                return
             taking_in.drop(place)
-
-    def _bytes_so_far(self) -> int:
-        if not self._options.disk_bytes:
-            return 0
-        found = (self._state.outcome(one.target) for one in self._state.targets)
-        return sum(taking_in.size_of(self._workspace, one.runs) for one in found if one is not None)
 
     # Out
 
@@ -200,47 +191,47 @@ class _Engine:
 
     def _give_out(self, cluster: Cluster) -> None:
         # No more than can be played at a time: what waits at a worker does not go to one that is free.
-        room = self._slots(cluster) - len(self._flights)
-        while self._waiting and room > 0 and self._ended is None:
-            target = self._waiting.popleft()
-            room -= self._submit(cluster, target)
+        self._look_at_workers(cluster)
+        load = Counter(flight.address for flight in self._flights.values())
+        while self._ended is None and (found := self._placement.next(self._waiting, self._slots, load)):
+            target, address = found
+            load[address] += self._submit(cluster, target, address)
 
-    def _slots(self, cluster: Cluster) -> int:
-        """Return how many targets can be played at a time, asked again every few seconds."""
+    def _look_at_workers(self, cluster: Cluster) -> None:
+        """Ask every few seconds which workers there are."""
         now = time.monotonic()
         if now >= self._slots_until:
-            self._slots_now, self._slots_until = cluster.slots(self._tell), now + _SLOTS_S
-        return self._slots_now
+            self._slots, self._slots_until = cluster.slots(self._tell), now + _SLOTS_S
+            if cluster.is_silent():
+                self._ended = scheduler_silent(len(self._waiting) + len(self._flights))
 
-    def _submit(self, cluster: Cluster, target: Target, address: str = "") -> int:
+    def _submit(self, cluster: Cluster, target: Target, address: str) -> int:
         """Give a target to a worker; return how many were given."""
         name = target.target
-        try:
-            rules = rules_of(self._directory, target)
-            given = {} if cluster.embedded else given_files(target, self._options)
-        except (TriageError, OSError) as error:
-            self._note("refused", target, error=str(error))
-            return 0
         self._attempts[name] += 1
-        order = Order(
-            campaign=self._directory.name,
-            target=target,
-            options=self._options,
-            attempt=self._attempts[name],
-            first=self._first,
-            rules=rules,
-            vouched=self._vouched if rules else [],
-            given=given,
-            place=str(self._directory / WORK / name) if cluster.embedded else "",
-        )
+        try:
+            order = order_for(
+                self._directory,
+                target,
+                self._options,
+                embedded=cluster.embedded,
+                attempt=self._attempts[name],
+                first=self._first,
+                vouched=self._vouched,
+            )
+        except (TriageError, OSError) as error:
+            self._note("refused", target, error=safe_line(str(error), 600))
+            return 0
         self._first += 2 * self._options.rounds + _NUMBERS
-        self._flights[name] = Flight(target, order, time.monotonic())
+        self._flights[name] = Flight(target, order, time.monotonic(), address=address)
         cluster.submit(name, encode(order), address)
         return 1
 
     def _note_started(self, cluster: Cluster) -> None:
-        for name, worker, _ in emptied(cluster.started):
+        for name, worker, address in emptied(cluster.started):
             flight = self._flights.get(name)
+            if flight is not None and not cluster.embedded:
+                flight.address = address
             if flight is not None and flight.worker != worker:
                 flight.worker, flight.began = safe_line(worker, 80), time.monotonic()
                 self._note("started", flight.target, worker=flight.worker, attempt=flight.order.attempt)
@@ -281,55 +272,94 @@ class _Engine:
 
                         parcel.unpack(answer, place, target, self._options)
                     self._finish(target, place, answer, answer.outcome, flight.worker)
+                    self._full.discard(answer.worker)
+                    for said in self._placement.finished(target, answer.worker):
+                        self._tell(said)
                 except TriageError as error:
                     self._again(flight, str(error))
                 except OSError as error:
-                    if not is_full(error):
-                        raise
-                    self._ended = disk_is_full(self._workspace.root)
-                    return
-                if self._ended is None:
-                    taking_in.drop(place)
-            case "refused":
-                self._note("refused", target, **flight.told(why, answer.seconds))
+                    self._ended = disk_is_full(self._workspace.root, error)
+            case "refused" | "failed" if why:
+                self._refused(cluster, flight, answer, why)
             case "root":
                 self._send_root(cluster, flight, answer.worker)
+                return
             case "version":
                 cluster.avoid(answer.worker)
                 self._tell(f"{safe_line(answer.worker, 80)} gets no more targets: {why}")
                 self._attempts[target.target] -= 1
                 self._waiting.appendleft(target)
-            case "no room" if cluster.embedded:
-                self._ended = disk_is_full(self._workspace.root)
+            case "no room":
+                self._no_room(cluster, flight, answer.worker, why)
             case _:
                 self._again(flight, why or f"its worker answered {answer.kind!r}")
+        if self._ended is None:
+            taking_in.drop(self._directory / WORK / target.target)
+
+    def _refused(self, cluster: Cluster, flight: Flight, answer: Answer, why: str) -> None:
+        """Have a target that a worker does not play tried by another one, unless that was done."""
+        target = flight.target
+        if not cluster.embedded:
+            found = self._placement.refused(target, answer.worker, why, self._slots)
+            if not found:
+                self._attempts[target.target] -= 1
+                self._waiting.appendleft(target)
+                return
+            why = found
+        if answer.kind == "refused":
+            self._note("refused", target, **flight.told(why, answer.seconds))
+        else:
+            self._again(flight, why)
+
+    def _no_room(self, cluster: Cluster, flight: Flight, address: str, why: str) -> None:
+        """Give the targets of a worker whose disk is full to others; end where no other is left."""
+        if cluster.embedded:
+            self._ended = disk_is_full(self._workspace.root)
+            return
+        target = flight.target
+        self._attempts[target.target] -= 1
+        self._waiting.append(target)
+        if address not in self._full:
+            what = f"worker {safe_line(address, 80)} gets no targets for {_FULL_S:.0f} s"
+            self._tell(f"{what}: its disk is full ({why})")
+        self._full.add(address)
+        cluster.avoid(address, _FULL_S)
+        at_work = {one.address for one in self._flights.values()}
+        if not ({*self._slots} | at_work) - self._full:
+            self._ended = workers_full(len(self._full), len(self._waiting))
+        self._slots_until = 0.0
 
     def _send_root(self, cluster: Cluster, flight: Flight, address: str) -> None:
         """Send the root of a target to the worker that lacks it; the target counts as under way meanwhile."""
-        from triage_tui.campaign.sending import Sender
-
         if self._sender is None:
             self._sender = Sender(self._directory, cluster, self._state.unfinished())
+        flight.address = address
         self._flights[flight.target.target] = flight
         self._attempts[flight.target.target] -= 1
         self._sender.send(flight.target, address)
 
     def _take_sent(self, cluster: Cluster) -> None:
-        for name, address, why in self._sender.sent() if self._sender is not None else ():
+        for name, address, error in self._sender.sent() if self._sender is not None else ():
             flight = self._flights.pop(name)
-            if why:
-                self._attempts[name] += 1
-                self._again(flight, why)
-            else:
+            if error is None:
                 self._submit(cluster, flight.target, address)
+                continue
+            self._attempts[name] += 1
+            why = safe_line(str(error) or type(error).__name__, 600)
+            if isinstance(error, FullThereError):
+                self._no_room(cluster, flight, address, why)
+            else:
+                self._again(flight, why)
 
     def _finish(self, target: Target, place: Path, answer: Answer, outcome: Outcome, worker: str) -> None:
         program = rulebook_target(target) if self._options.scheduler else ""
         taken = taking_in.take_in(
             self._workspace, self._directory, place, target, outcome, self._tell, program=program
         )
+        known = self._state.campaign.emulators
         for arch, emulator in list(answer.emulators.items())[:_MAX_EMULATORS]:
-            self._state.campaign.emulators[safe_line(arch, 40)] = safe_line(emulator, 120)
+            if len(known) < _MAX_EMULATORS:
+                known[safe_line(arch, 40)] = safe_line(emulator, 120)
         attempt = max(1, self._attempts[target.target])
         told = Told(worker=worker, seconds=answer.seconds, attempt=attempt, outcome=taken)
         self._note("finished", target, **told)
@@ -348,20 +378,8 @@ class _Engine:
         self._waiting.append(target)
 
     def _await_scheduler(self, cluster: Cluster) -> None:
-        if cluster.is_alive() or self._ended is not None:
-            return
-        from triage_tui.campaign.cluster import LOST_S
-
-        self._tell(f"the scheduler is gone; waiting {LOST_S:.0f} s for it to come back")
-        deadline = time.monotonic() + LOST_S
-        while not cluster.is_alive():
-            if self._cancel.wait(_TICK_S):
-                return
-            if time.monotonic() > deadline:
-                self._ended = scheduler_gone(len(self._waiting) + len(self._flights))
-                return
-        cluster.listen()
-        self._tell("the scheduler is back")
+        if self._ended is None and not cluster.await_scheduler(self._cancel, self._tell):
+            self._ended = scheduler_gone(len(self._waiting) + len(self._flights))
 
     # What is written down
 

@@ -19,6 +19,8 @@ from triage_tui.text import safe_line
 VERSION = f"{__version__}/1"
 """Of what travels: an order is played, and an answer read, by the same version alone."""
 MAX_ANSWER_BYTES = 2 << 30
+MAX_SECONDS = 1e9
+"""More than this, and what is no number, is not believed of a worker."""
 
 AnswerKind = Literal["finished", "refused", "root", "died", "stopped", "no room", "version", "failed"]
 """`finished`: it was played; `refused`: it cannot be run; `root`: the worker lacks the root file system;
@@ -96,8 +98,10 @@ def decode_answer(raw: object) -> Answer:
     if not isinstance(raw, bytes) or len(raw) > MAX_ANSWER_BYTES:
         raise TriageError("a worker answered something that is no answer")
     try:
-        return msgspec.msgpack.decode(raw, type=Answer)
+        answer = msgspec.msgpack.decode(raw, type=Answer)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise TriageError(
             f"a worker answered something that cannot be read: {safe_line(str(error), 120)}"
         ) from None
+    answer.seconds = answer.seconds if 0 <= answer.seconds < MAX_SECONDS else 0.0
+    return answer

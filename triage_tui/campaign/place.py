@@ -16,6 +16,8 @@ ORDER_FILE, ANSWER_FILE, LOG_FILE = "order", "answer", "log"
 GIVEN = "given"
 """Directory of the files that came with the order."""
 MAX_ORDER_BYTES = 64 << 20
+NO_ROOM_BYTES = 4 << 20
+"""With less free than this, nothing that came of a target is believed: what it lacked may be room."""
 POINTER = "current"
 """Name of the link to the active generation of a target; its bytes in an order are what it leads to."""
 
@@ -50,3 +52,11 @@ def prepare(place: Path, order: Order) -> None:
 def is_full(error: BaseException | None) -> bool:
     """Tell whether an error means that the disk, or what one may use of it, is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def has_no_room(place: Path) -> bool:
+    """Tell whether the disk of a place is so full that what fails there is put down to it."""
+    try:
+        return shutil.disk_usage(place).free < NO_ROOM_BYTES
+    except OSError:
+        return False

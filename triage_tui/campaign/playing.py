@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import shutil
 import threading
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ import msgspec
 
 from triage_tui.campaign.order import Answer, AnswerKind, Order, decode_order, encode
 from triage_tui.campaign.outcome import outcome_of
-from triage_tui.campaign.place import ANSWER_FILE, GIVEN, MAX_ORDER_BYTES, ORDER_FILE, is_full
+from triage_tui.campaign.place import ANSWER_FILE, GIVEN, MAX_ORDER_BYTES, ORDER_FILE, has_no_room, is_full
 from triage_tui.campaign.starting import limits_of, start_of
 from triage_tui.diagnosis.report import check_knowledge
 from triage_tui.errors import TriageError
@@ -33,8 +32,6 @@ from triage_tui.runs.files import can_be_made_again, read_bounded, write_atomic
 from triage_tui.text import safe_line
 
 MAX_LOG_BYTES = 1 << 20
-NO_ROOM_BYTES = 4 << 20
-"""With less free than this, what failed is put down to the disk."""
 
 
 def load() -> None:
@@ -100,6 +97,9 @@ def _played(order: Order, place: Path, cancel: threading.Event) -> Answer:
         why, kind = f"{error.strerror or error}", "no room" if is_full(error) else "failed"
     if cancel.is_set():
         return Answer(target=target.target, kind="stopped", error="it was stopped")
+    if kind == "finished" and has_no_room(place):
+        # Its rounds may have ended where one more could not be written.
+        why, kind = "the disk is full", "no room"
     if kind != "finished" and (kind == "no room" or not course.rounds):
         return Answer(target=target.target, kind=kind, error=why)
     outcome = outcome_of(course, why)
@@ -108,15 +108,8 @@ def _played(order: Order, place: Path, cancel: threading.Event) -> Answer:
 
 def _kind(place: Path, error: TriageError) -> AnswerKind:
     """Tell whether a target is refused for what it is, or for want of room on the disk."""
-    full = isinstance(error, NoRoom) or is_full(error.__cause__) or _free(place) < NO_ROOM_BYTES
+    full = isinstance(error, NoRoom) or is_full(error.__cause__) or has_no_room(place)
     return "no room" if full else "refused"
-
-
-def _free(place: Path) -> int:
-    try:
-        return shutil.disk_usage(place).free
-    except OSError:
-        return 0
 
 
 def _emulators(course: Course) -> dict[str, str]:

@@ -12,6 +12,7 @@ for.
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import os
@@ -148,9 +149,13 @@ def unpack_root(
         return place / "root"
     shown = safe_line(str(packed), 300)
     staging: Path | None = None
+    held = -1
     try:
         store.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".tmp-", dir=store))
+        # It ends with this process: what is not locked was left by one that was killed.
+        held = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(held, fcntl.LOCK_SH)
         tree = staging / "root"
         tree.mkdir(mode=0o700)
         found = Unpacker(tree, most_bytes, progress, cancel).unpack(packed)
@@ -169,6 +174,8 @@ def unpack_root(
     finally:
         if staging is not None:
             remove_tree(staging)
+        if held >= 0:
+            os.close(held)
     return place / "root"
 
 

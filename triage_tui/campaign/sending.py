@@ -26,8 +26,12 @@ PACKS = "packs"
 """Directory of the campaign that holds packed roots while targets of them are left."""
 
 
+class FullThereError(TriageError):
+    """The disk of a worker is full."""
+
+
 class Sender:
-    """Packs roots and sends them, in threads of its own."""
+    """Packs roots and sends them, in threads of its own; to each worker that lacks one it goes once."""
 
     def __init__(self, directory: Path, cluster: Cluster, targets: Iterable[Target]) -> None:
         self._packs = directory / PACKS
@@ -35,27 +39,34 @@ class Sender:
         self._left = Counter(target.root_hash for target in targets)
         self._locks: dict[str, threading.Lock] = {}
         self._over = threading.Event()
-        self._sent: queue.SimpleQueue[tuple[str, str, str]] = queue.SimpleQueue()
+        self._waiting: dict[tuple[str, str], list[str]] = {}
+        """Hash of a root and address of the worker that gets it -> the targets that wait for that."""
+        self._sent: queue.SimpleQueue[tuple[str, str, BaseException | None]] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="roots")
 
     def send(self, target: Target, address: str) -> None:
         """Send the root of a target to a worker; `sent` says when it is there."""
+        waiting = self._waiting.setdefault((target.root_hash, address), [])
+        waiting.append(target.target)
+        if len(waiting) > 1:
+            # It is under way for another target.
+            return
         lock = self._locks.setdefault(target.root_hash, threading.Lock())
         future = self._pool.submit(self._send, target, address, lock)
 
         def told(done: Future[None]) -> None:
-            error = done.exception() if not done.cancelled() else None
-            why = "" if error is None else str(error) or type(error).__name__
-            self._sent.put((target.target, address, why))
+            self._sent.put((target.root_hash, address, None if done.cancelled() else done.exception()))
 
         future.add_done_callback(told)
 
-    def sent(self) -> Iterator[tuple[str, str, str]]:
-        """Yield the ids of targets whose roots were sent since, to whom, and why not, "" where they were."""
-        return emptied(self._sent)
+    def sent(self) -> Iterator[tuple[str, str, BaseException | None]]:
+        """Yield the ids of targets whose roots were sent since, to whom, and why not, if not."""
+        for sha256, address, error in emptied(self._sent):
+            for name in self._waiting.pop((sha256, address), ()):
+                yield name, address, error
 
     def _send(self, target: Target, address: str, lock: threading.Lock) -> None:
-        from triage_tui.campaign.worker_roots import receive
+        from triage_tui.campaign.worker_roots import FULL, receive
 
         path = self._packs / target.root_hash
         with lock:
@@ -75,7 +86,9 @@ class Sender:
                     raise Stopped("the campaign was stopped")
                 data = stream.read(PIECE)
                 last = at + len(data) >= size
-                self._cluster.run_on(address, receive, target.root_hash, self._campaign, at, data, last)
+                piece = (target.root_hash, self._campaign, at, data, last)
+                if self._cluster.run_on(address, self._over, receive, *piece) == FULL:
+                    raise FullThereError("it has no room for the root file system")
                 at += len(data)
 
     def done(self, target: Target) -> None:

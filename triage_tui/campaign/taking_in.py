@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import shutil
 import stat
@@ -18,6 +19,7 @@ from typing import Any
 import msgspec
 
 from triage_tui.campaign.model import Outcome, Target
+from triage_tui.campaign.moving import move_run
 from triage_tui.campaign.rules_taken_in import TakenIn, same_rule, take_in_rules
 from triage_tui.errors import TriageError
 from triage_tui.retry.noting import note
@@ -63,7 +65,7 @@ def take_in(
     names = _runs(place, outcome, goal, directory.name, target)
     here = [name for name in names if (place / "ai_runs" / name).is_dir()]
     for name in here:
-        if os.path.lexists(goal / name):
+        if (goal / name).is_symlink() or (goal / name).exists():
             raise TriageError(f"the workspace has a run {name} already, which is another one")
     runs = [load_run(place / "ai_runs" / name) for name in here]
     ids = {run.snapshot.target.target_id for run in runs}
@@ -77,7 +79,7 @@ def take_in(
         for run in runs:
             _tell_run(run, taken, directory.name, target)
     for name in here:
-        os.rename(place / "ai_runs" / name, goal / name)
+        move_run(place / "ai_runs" / name, goal / name)
     sync_directory(goal)
     for name in names:
         _count(workspace, goal / name)
@@ -87,9 +89,14 @@ def take_in(
 
 
 def _bounded(value: Any) -> Any:
-    """Return what a worker says with texts and lists no longer than a line of progress can hold."""
+    """Return what a worker says with texts and lists no longer than a line of progress can hold.
+
+    A number that JSON has no word for would make that line one that nobody can read.
+    """
     if isinstance(value, str):
         return value[:MAX_TEXT]
+    if isinstance(value, float) and not math.isfinite(value):
+        return 0.0
     if isinstance(value, dict):
         return {key: _bounded(one) for key, one in value.items()}
     return [_bounded(one) for one in value[:MAX_LISTED]] if isinstance(value, list) else value

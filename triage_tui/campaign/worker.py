@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from triage_tui.campaign.order import VERSION, Answer, AnswerKind, Order, decode_answer, decode_order, encode
-from triage_tui.campaign.place import ANSWER_FILE, is_full, prepare
+from triage_tui.campaign.place import ANSWER_FILE, has_no_room, is_full, prepare
 from triage_tui.campaign.player import Died, Player
 from triage_tui.errors import TriageError
 from triage_tui.runs.files import read_bounded
@@ -37,15 +37,18 @@ _own = threading.local()
 def play(raw: bytes, cancelled: Callable[[], bool] = lambda: False, worker: str = "") -> bytes:
     """Play an order and return the answer, both as they travel; never raises for what an order holds."""
     order = decode_order(raw)
+    kind: AnswerKind
     try:
         answer = _answer(order, cancelled)
     except Died as error:
-        answer = Answer(target=order.target.target, kind="died", error=str(error))
+        kind = "no room" if has_no_room(Path(order.place or tempfile.gettempdir())) else "died"
+        answer = Answer(target=order.target.target, kind=kind, error=str(error))
     except OSError as error:
-        kind: AnswerKind = "no room" if is_full(error) else "failed"
+        kind = "no room" if is_full(error) else "failed"
         answer = Answer(target=order.target.target, kind=kind, error=error.strerror or str(error))
     except TriageError as error:
-        answer = Answer(target=order.target.target, kind="failed", error=safe_line(str(error), 600))
+        kind = "no room" if is_full(error.__cause__) else "failed"
+        answer = Answer(target=order.target.target, kind=kind, error=safe_line(str(error), 600))
     answer.worker = worker
     return encode(answer)
 
@@ -70,8 +73,8 @@ def _answer(order: Order, cancelled: Callable[[], bool]) -> Answer:
     try:
         # It ends with this process: what is not locked was left by one that was killed.
         fcntl.flock(handle, fcntl.LOCK_SH)
-        with in_use(target.root_hash):
-            if not root.is_dir():
+        with in_use(target.root_hash) as is_there:
+            if not is_there:
                 # Another worker of this machine needed the room in this very moment.
                 return Answer(target=target.target, kind="root")
             answer = _played(here, place / "workspace", cancelled)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 MEMORY_EACH = 2 << 30
 """Memory that a worker of this machine is reckoned with."""
+_ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://([\w.-]+|\[[\da-fA-F:.%]+\]):\d{1,5}/?")
 _USUAL = Options()
 _TARGET_S = 900.0
 
@@ -132,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     workspace = Workspace.at(args.workspace, made=True)
     options = _options(args)
     check_metrics(args.metrics)
-    with cancelled_by_signals() as cancel:
+    with cancelled_by_signals(impatient=True) as cancel:
         directory = _directory(args, workspace, options, cancel)
         state = read_campaign(directory)
         printer = _Printer(state, args.json)
@@ -179,7 +181,7 @@ def _options(args: argparse.Namespace) -> Options:
         raise TriageError(f"--workers takes 1 to 1024, not {args.workers}")
     if args.scheduler and args.workers is not None:
         raise TriageError("--workers is for this machine: with --scheduler its own workers count")
-    if args.scheduler and "://" not in args.scheduler:
+    if args.scheduler and not _ADDRESS.fullmatch(args.scheduler):
         raise TriageError(
             f"--scheduler takes an address as tcp://HOST:8786, not {safe_line(args.scheduler, 80)!r}"
         )

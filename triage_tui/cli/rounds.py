@@ -145,12 +145,15 @@ def _told(course: Course) -> RoundsTold:
 
 
 @contextmanager
-def cancelled_by_signals(freeze: FreezeSwitch | None = None) -> Iterator[SignalEvent]:
+def cancelled_by_signals(
+    freeze: FreezeSwitch | None = None, *, impatient: bool = False
+) -> Iterator[SignalEvent]:
     """Give an event that SIGINT, SIGTERM and SIGHUP set, so that the guest is ended in good order.
 
     With `freeze`, a person's Ctrl-C at a terminal freezes the guest first; the next one ends it. A guest that
     runs is recorded before it is ended; who sends a second signal does not want to wait for that: it raises
-    `Interrupted` wherever the main thread is, and what is being written is removed again.
+    `Interrupted` wherever the main thread is, and what is being written is removed again. So it does without
+    `freeze` where the command is `impatient`: what it waits for may never come.
     """
     cancel = SignalEvent()
     at_terminal = freeze is not None and sys.stdin.isatty() and sys.stderr.isatty()
@@ -167,7 +170,7 @@ def cancelled_by_signals(freeze: FreezeSwitch | None = None) -> Iterator[SignalE
         if not cancel.is_set():
             first, cancel.number = time.monotonic(), number
             cancel.set()
-        elif freeze is not None and time.monotonic() - first > _SAME_S:
+        elif (impatient or freeze is not None) and time.monotonic() - first > _SAME_S:
             for each in previous:
                 signal.signal(each, signal.SIG_IGN)
             raise Interrupted(number)

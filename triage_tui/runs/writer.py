@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -50,10 +50,13 @@ def encode_json(value: object) -> bytes:
     return msgspec.json.format(encode_line(value), indent=1) + b"\n"
 
 
-def remove_abandoned(directory: Path, names: str = ".tmp-*") -> None:
+def remove_abandoned(
+    directory: Path, names: str = ".tmp-*", remove: Callable[[Path], None] | None = None
+) -> None:
     """Remove what killed processes of this user left in a directory: old directories that nobody holds.
 
-    `names` is the pattern of their names; who works in one holds flock(2) on it.
+    `names` is the pattern of their names; who works in one holds flock(2) on it. `remove` is for those whose
+    own directories may forbid their removal.
     """
     for path in directory.glob(names):
         with contextlib.suppress(OSError):
@@ -64,7 +67,10 @@ def remove_abandoned(directory: Path, names: str = ".tmp-*") -> None:
             handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
+                if remove is not None:
+                    remove(path)
+                else:
+                    shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(handle)
 
