@@ -53,6 +53,15 @@ WantedBy=multi-user.target
     "/etc/systemd/system/web.service.d/10-more.conf": "[Service]\nEnvironment=\nEnvironment=DROPPED=yes\n",
     f"{UNITS}/net.service": "[Service]\nExecStart=@/usr/sbin/netd netd-name -i eth0\n[Install]\nAlias=n\n",
     f"{UNITS}/inst@.service": "[Service]\nExecStart=/usr/sbin/inst --dev=/dev/%i --name %I -p %p\n",
+    **{
+        f"/etc/systemd/system/multi-user.target.wants/{name}.service": f"-> {UNITS}/{name}.service"
+        for name in ("aaa", "web", "net", "cond", "host", "jail", "one", "shell", "getty@tty1")
+    },
+    "/etc/systemd/system/sockets.target.wants/sock.socket": f"-> {UNITS}/sock.socket",
+    f"{UNITS}/off.service": f"[Service]\nExecStart=/usr/sbin/aaad -off\n{INSTALL}",
+    f"{UNITS}/rescue.target": "[Unit]\n",
+    f"{UNITS}/rescue.target.wants/saver.service": "-> ../saver.service",
+    f"{UNITS}/saver.service": "[Service]\nExecStart=/usr/sbin/aaad -rescue\n",
     "/etc/systemd/system/multi-user.target.wants/inst@ttyS0.service": f"-> {UNITS}/inst@.service",
     "/etc/systemd/system/multi-user.target.wants/lost.service": "-> /lib/systemd/system/lost.service",
     f"{UNITS}/templ@.service": f"[Service]\nExecStart=/usr/sbin/inst\n{INSTALL}",
@@ -98,6 +107,8 @@ def test_units_are_started_in_order_with_all_they_say(tmp_path: Path) -> None:
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "USER": "web",
         "LOGNAME": "web",
+        "HOME": "/srv/web",
+        "SHELL": "/bin/false",
         "DROPPED": "yes",
         "OPTS": "-p 80 -v",
         "MODE": "over ridden",
@@ -110,6 +121,45 @@ def test_units_are_started_in_order_with_all_they_say(tmp_path: Path) -> None:
     assert (of(found, "net").program, of(found, "net").argv[0]) == ("/usr/sbin/netd", "netd-name")
 
 
+def test_a_boot_starts_what_its_target_reaches(tmp_path: Path) -> None:
+    service = "[Service]\nExecStart=/usr/sbin/{}\n"
+    found = found_in(
+        tmp_path / "root",
+        {
+            "/lib/systemd/systemd": ELF,
+            "/sbin/init": "-> ../lib/systemd/systemd",
+            "/bin/sh": ELF,
+            **{f"/usr/sbin/{name}d": ELF for name in "abcdefgh"},
+            "/etc/systemd/system/default.target": f"-> {UNITS}/multi-user.target",
+            f"{UNITS}/multi-user.target": "[Unit]\nWants=own.target\n",
+            f"{UNITS}/own.target": "[Unit]\nRequires=a.service\n",
+            f"{UNITS}/other.target": "[Unit]\nWants=b.service\n",
+            f"{UNITS}/a.service": "[Unit]\nWants=c.service lost.service\n" + service.format("ad"),
+            f"{UNITS}/b.service": service.format("bd"),
+            f"{UNITS}/c.service": "[Unit]\nConditionPathExists=/run/c\nConditionPathExists=|/etc/no\n"
+            "ConditionPathExists=|/etc/rc.local\n" + service.format("cd --state ${STATE_DIRECTORY}")
+            + "Environment=GONE=1 KEPT=1\nUnsetEnvironment=GONE\nStateDirectory=c more:less\n",
+            f"{UNITS}/d.socket": f"[Socket]\nListenStream=1\n{INSTALL}",
+            f"{UNITS}/d.service": service.format("dd"),
+            f"{UNITS}/e.service": "[Unit]\nConditionFirstBoot=yes\nConditionPathExists=|/etc/no\n"
+            + service.format("ed"),
+            f"{UNITS}/rc-local.service": "[Service]\nType=forking\nExecStart=/etc/rc.local start\n",
+            "/etc/rc.local": "#!/bin/sh\nfd $1 &\nexit 0\n",
+            "/etc/systemd/system/own.target.wants/e.service": f"-> {UNITS}/e.service",
+            f"{UNITS}/bt.service": service.format("hd") + "[Install]\nWantedBy=bluetooth.target\n",
+        },
+    )  # fmt: skip
+    assert commands(found) == ["/usr/sbin/ad", "/usr/sbin/cd --state /var/lib/c:/var/lib/more", "fd start"]
+    c = of(found, "c")
+    assert (c.env.get("GONE"), c.env["KEPT"]) == (None, "1")
+    assert c.notes == ["only where its condition ConditionPathExists=/run/c holds"]
+    why = left_out(found)
+    assert why["b.service"] == "nothing starts this unit: it has no [Install], and no other unit wants it"
+    assert why["d.service"] == "nothing starts this unit: it has no [Install], and no other unit wants it"
+    assert why["e.service"] == "none of its conditions that begin with | holds in this root"
+    assert why["bt.service"] == "it is not enabled: no link starts it"
+
+
 @pytest.mark.parametrize(
     ("what", "why"),
     [
@@ -119,6 +169,8 @@ def test_units_are_started_in_order_with_all_they_say(tmp_path: Path) -> None:
         ("lost.service", "a link starts it, and its file is not in the root"),
         ("cond.service", "its condition ConditionPathExists=/etc/nothing does not hold in this root"),
         ("host.service", "the specifier %H stands for the host's name"),
+        ("off.service", "it is not enabled: no link starts it"),
+        ("saver.service", "only rescue.target starts it, which this boot does not reach"),
         ("jail.service", "it runs inside another root (RootDirectory=/srv)"),
         ("getty@tty1.service", "it waits for a person at a terminal"),
         ("/bin/mount -a", "there is no program /bin/mount in the root"),

@@ -19,6 +19,7 @@ DIRECTORIES = (
 """Where units are, the strongest first."""
 MAX_UNITS = 3000
 _MAX_LINES = 4000
+_ENABLED_KINDS = frozenset(("service", "socket", "timer", "path"))
 _WANTED_BY = re.compile(r".+\.(wants|requires|upholds)")
 
 
@@ -65,6 +66,9 @@ class UnitFiles:
         self._files: dict[str, str] = {}
         self.wanted: set[str] = set()
         """Names of units that a link in a directory of another unit starts."""
+        self.enabled = False
+        """Whether a person or a build has enabled services: links of /etc/systemd/system say which."""
+        self._aliases: dict[str, set[str]] | None = None
         self.wants: dict[str, set[str]] = {}
         """Unit -> the names of those that links in its directories start with it."""
         for place in DIRECTORIES:
@@ -75,6 +79,8 @@ class UnitFiles:
                 if _WANTED_BY.fullmatch(name):
                     wanted = set(view.names(posixpath.join(real, name)))
                     self.wanted |= wanted
+                    kinds = {one.rpartition(".")[2] for one in wanted}
+                    self.enabled |= place == DIRECTORIES[0] and bool(kinds & _ENABLED_KINDS)
                     self.wants.setdefault(name.rpartition(".")[0], set()).update(wanted)
                 elif len(self._files) < MAX_UNITS:
                     self._files.setdefault(name, posixpath.join(real, name))
@@ -100,6 +106,15 @@ class UnitFiles:
             return ""
         target = posixpath.basename(self._view.link_target(path))
         return target if target != name and target in self._files else ""
+
+    def aliases_of(self, name: str) -> set[str]:
+        """Return the names under which a unit is known too."""
+        if self._aliases is None:
+            self._aliases = {}
+            for one in self._files:
+                if target := self.alias_of(one):
+                    self._aliases.setdefault(target, set()).add(one)
+        return self._aliases.get(name, set())
 
     def load(self, name: str) -> Unit | None:
         """Return a unit, an instance by its template; None where there is no file of it."""
