@@ -11,6 +11,7 @@ import pytest
 
 from tests.runs.build import failed_open, write_run
 from triage_tui.errors import TriageError
+from triage_tui.runs import adding_logs, long_logs
 from triage_tui.runs.added_logs import in_words, places, read_index
 from triage_tui.runs.adding_logs import MAX_KEPT, MAX_LOGS, add_log, told
 from triage_tui.runs.encoding import encode_line
@@ -94,6 +95,27 @@ def test_of_a_long_one_the_time_of_the_run_is_kept(tmp_path: Path) -> None:
     assert (run.dir / added.file).stat().st_size <= MAX_KEPT
     assert added.first_line == 6001
     assert added.lines + added.left_out == 12001
+
+
+@pytest.mark.parametrize("place", [0.0, 0.3, 1.0])
+def test_of_a_very_long_one_the_time_of_the_run_is_read(
+    tmp_path: Path, place: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adding_logs, "MAX_READ", 1 << 20)
+    monkeypatch.setattr(long_logs, "PART", 1 << 18)
+    run = run_of(tmp_path)
+    begin = STOP - timedelta(minutes=int(40_000 * place))
+    lines = [f"{begin + timedelta(minutes=n):%Y-%m-%dT%H:%M:%S}Z {n} {'x' * 40}\n" for n in range(40_001)]
+    path = log(tmp_path, "".join(lines))
+    added = add_log(run, path, UTC)
+    at = places(run, added)
+    here = next(number for number in at if str(at[number]) == "#10")
+    assert f" {int(40_000 * place)} x" in run.text_file(added.file).split("\n")[here - 1]
+    assert added.unread > 1 << 20
+    assert "not read" in in_words(run, added)
+    # One without times, or of another year, is read from its end.
+    path.write_bytes(b"no time\n" * 200_000 + b"the end\n")
+    assert run.text_file(add_log(run, path, UTC).file).endswith("the end\n")
 
 
 def test_of_many_lines_the_times_near_the_run_are_kept(tmp_path: Path) -> None:

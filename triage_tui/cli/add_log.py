@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise TriageError(str(error)) from error
     added, says, refused = [], [], []
+    at_first = read_index(record)
     for name in args.file:
         before = read_index(record)
         try:
@@ -46,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         for text in says:
             say(text)
-        if any(not log.why for log in added) and record.diagnosis is not None:
+        new = [log for log in added if log not in at_first.logs]
+        if any(not log.why for log in new) and record.diagnosis is not None:
             say(f"`triage-tui diagnose {record.run_id}` takes this into account")
     for text in refused:
         say(f"triage-tui: {text}")

@@ -12,6 +12,7 @@ import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.files import inside, read_bounded
+from triage_tui.runs.limits import show_size
 from triage_tui.runs.log_times import SECOND
 from triage_tui.runs.reader import Run
 from triage_tui.runs.record import Record
@@ -20,6 +21,8 @@ from triage_tui.text import number_of, safe_line
 INDEX_FILE = "added_logs.json"
 _MAX_INDEX = 1 << 20
 _COLOUR = re.compile(r"\x1b\[[0-9;:]{0,40}m")
+_ZONE, _ZONES = 840 * SECOND, 15 * 3600 * SECOND
+"""A zone is a quarter of an hour and more from another one, and no two are further apart."""
 GONE = "nothing tells the wall time of the run's calls"
 
 
@@ -36,7 +39,9 @@ class AddedLog(Record):
     first_line: int = 1
     """Number in the source, as far as it was read, of the first line that is kept."""
     left_out: int = 0
-    """Lines that were not kept, or not read."""
+    """Lines that were read and not kept."""
+    unread: int = 0
+    """Bytes of the source that were not read."""
     disordered: int = 0
     why: str = ""
     """Why its lines could not be lined up; "" when they could."""
@@ -143,8 +148,11 @@ def places(run: Run, log: AddedLog) -> dict[int, Place]:
 def in_words(run: Run, log: AddedLog) -> str:
     """Say in a line what an added log is and how it was lined up."""
     words = f"{safe_line(log.file, 120)}: {safe_line(log.source, 200)}, {number_of(log.lines, 'line')}"
-    if log.left_out:
-        words += f" of the time of the run ({number_of(log.left_out, 'other line')} left out)"
+    if log.left_out or log.unread:
+        others = [number_of(log.left_out, "other line")] if log.left_out else []
+        others += [f"{show_size(log.unread)} not read"] if log.unread else []
+        of_run = any(not place.outside for place in places(run, log).values())
+        words += f" of {'the time of the run' if of_run else 'it'} ({', '.join(others)})"
     return f"{words}; {lined_up(run, log)}"
 
 
@@ -166,9 +174,9 @@ def lined_up(run: Run, log: AddedLog) -> str:
     if log.moved_ns:
         words += f"; {_apart(log)}"
     elif not within and (far := _far(run, log)) > 0:
-        words += (
-            f": the nearest is {_long(far)} away; where its times are of another zone, say which (--zone)"
-        )
+        words += f": the nearest is {_long(far)} away"
+        if _ZONE <= far <= _ZONES:
+            words += "; where its times are of another zone, say which (--zone)"
     if log.disordered:
         words += f", {number_of(log.disordered, 'line is', 'lines are')} out of order"
     return words

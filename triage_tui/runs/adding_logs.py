@@ -20,18 +20,21 @@ from msgspec.structs import replace
 from triage_tui.errors import TriageError
 from triage_tui.runs.added_logs import GONE, INDEX_FILE, AddedLog, AddedLogs, in_words, read_index
 from triage_tui.runs.events import append_event
-from triage_tui.runs.files import inside, read_bounded, real_path, refuse_link, write_atomic
+from triage_tui.runs.files import inside, real_path, refuse_link, write_atomic
 from triage_tui.runs.heaviest_order import Settled
 from triage_tui.runs.log_clocks import Distance, Seen, distance
 from triage_tui.runs.log_contents import anchors, placed, said_by
 from triage_tui.runs.log_times import SECOND, Stamp, Times, read_times
+from triage_tui.runs.long_logs import Part, read_end, read_from, size_of
 from triage_tui.runs.printed_text import printed_text
 from triage_tui.runs.reader import Run
 from triage_tui.runs.writer import encode_json
 from triage_tui.text import safe_line
 
 MAX_READ = 64 << 20
-"""Bytes read of a log, from its end."""
+"""Bytes of a longer log than this are read from the time of the run on, or else so many of its end."""
+_SAMPLE = 2000
+"""Lines of a part of a long log of which the times are asked."""
 MAX_KEPT = 1 << 20
 MAX_LOGS = 16
 _MAX_LINE = 8192
@@ -58,19 +61,19 @@ def add_log(run: Run, path: Path, zone: tzinfo | None = None, actor: str | None 
     index = read_index(run)
     shown = safe_line(str(path), 200)
     source = real_path(path)
-    raw = read_bounded(source, MAX_READ + 1, tail=True)
-    missing = len(raw) > MAX_READ
+    moment, offset = _clock(run)
+    part = _read(run, source, moment, offset, zone)
+    raw = part.raw
     earlier = _same(index, raw)
     if earlier is None and len(index.logs) >= MAX_LOGS:
         raise TriageError(f"run {run.run_id} has {MAX_LOGS} added logs already, so {shown} was not added")
     sha256, size = hashlib.sha256(raw).hexdigest(), len(raw)
-    raw = raw[raw.find(b"\n") + 1 :] if missing else _as_utf8(raw)
+    raw = raw if part.unread else _as_utf8(raw)
     if not _is_text(raw):
         raise TriageError(f"{shown} is no text, so it was not added")
     # Serial consoles end lines with both, and send zeros when a board starts.
     lines = [line.strip(b"\r\0")[:_MAX_LINE] for line in raw.removesuffix(b"\n").split(b"\n")] if raw else []
     texts = [line[:200].decode("utf-8", "replace") for line in lines]
-    moment, offset = _clock(run)
     times = read_times(texts, moment, zone)
     stamps = _on_clock(times, offset, run)
     why = times.why or ("" if any(stamps) else GONE)
@@ -99,6 +102,7 @@ def add_log(run: Run, path: Path, zone: tzinfo | None = None, actor: str | None 
         lines=len(kept),
         first_line=first + 1,
         left_out=len(lines) - len(kept),
+        unread=part.unread,
         disordered=times.disordered,
         why=why,
         times=_times(stamps[first:last], run),
@@ -112,10 +116,8 @@ def add_log(run: Run, path: Path, zone: tzinfo | None = None, actor: str | None 
         doubtful=[one.number for one in contents if not one.certain],
         contents=[(one.number, one.first, one.last) for one in contents],
     )
-    if log == earlier:
-        return log
-    if missing:
-        log.left_out += 1
+    if earlier is not None and replace(log, source=earlier.source) == earlier:
+        return earlier
     refuse_link(run.dir / "logs")
     try:
         write_atomic(inside(run.dir, log.file), b"".join(line + b"\n" for line in kept))
@@ -127,6 +129,32 @@ def add_log(run: Run, path: Path, zone: tzinfo | None = None, actor: str | None 
     payload: dict[str, Any] = {"file": log.file, "source": log.source, "lines": log.lines, "form": log.form}
     append_event(run.dir, "log_added", payload, actor)
     return log
+
+
+def _read(run: Run, source: Path, moment: datetime, offset: int | None, zone: tzinfo | None) -> Part:
+    """Return the whole of a log; of a longer one what is of the time of the run, else its end.
+
+    Raises:
+        TriageError: it cannot be read.
+    """
+    begin, end = _span(run)
+
+    def stamps_of(lines: list[bytes]) -> list[Stamp]:
+        texts = [line[:200].decode("utf-8", "replace") for line in lines]
+        return [one for one in _on_clock(read_times(texts, moment, zone), offset, run) if one is not None]
+
+    def is_before(raw: bytes) -> bool | None:
+        stamps = stamps_of(raw.split(b"\n")[:_SAMPLE])
+        return stamps[0].ns < begin if stamps else None
+
+    found = read_from(source, is_before) if size_of(source) > MAX_READ else None
+    if found is not None:
+        lines = found.raw.split(b"\n")
+        first, last = stamps_of(lines[:_SAMPLE]), stamps_of(lines[-_SAMPLE:])
+        # Where the run is before or behind all of it, its clock may be another.
+        if first and last and first[0].ns <= end and last[-1].ns >= begin:
+            return found
+    return read_end(source, MAX_READ)
 
 
 def told(run: Run, before: AddedLogs, log: AddedLog) -> str:

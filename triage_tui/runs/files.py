@@ -79,8 +79,8 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
-def read_bounded(path: Path, limit: int, *, tail: bool = False, whole: bool = False) -> bytes:
-    """Return at most `limit` bytes of the regular file `path`, its end if `tail`.
+def read_bounded(path: Path, limit: int, *, tail: bool = False, whole: bool = False, at: int = 0) -> bytes:
+    """Return at most `limit` bytes of the regular file `path`, its end if `tail`, else from the offset `at`.
 
     Opens without following a final symbolic link and without blocking on a FIFO or device, because run
     directories may come from elsewhere.
@@ -104,6 +104,8 @@ def read_bounded(path: Path, limit: int, *, tail: bool = False, whole: bool = Fa
         try:
             if tail and status.st_size > limit:
                 stream.seek(status.st_size - limit)
+            elif at:
+                stream.seek(at)
             return stream.read(limit)
         except OSError as error:
             # A bad disk, a server that is gone, or a file that the kernel makes up.
