@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.runs.build import write_run
@@ -117,7 +117,12 @@ class Carried:
         return [one for one in self.progress if one.event == event]
 
 
-def carried(directory: Path, cluster: FakeCluster, cancel: threading.Event | None = None) -> Carried:
+def carried(
+    directory: Path,
+    cluster: FakeCluster,
+    cancel: threading.Event | None = None,
+    changed: Mapping[str, str] | None = None,
+) -> Carried:
     """Carry out a campaign with workers of a test's own."""
     told = Carried()
     told.ended = carry_out(
@@ -127,6 +132,7 @@ def carried(directory: Path, cluster: FakeCluster, cancel: threading.Event | Non
         cancel or threading.Event(),
         tell=told.said.append,
         on_progress=lambda progress, _: told.progress.append(progress),
+        changed=changed or {},
     )
     assert cluster.closed or not cluster.orders
     return told

@@ -9,11 +9,13 @@ import pytest
 
 from tests.campaign.build import FakeCluster, begun, carried, played, target
 from triage_tui.campaign import engine, taking_in
+from triage_tui.campaign.beginning import begin, changed_roots, go_on, overlapping
 from triage_tui.campaign.cluster import Done
 from triage_tui.campaign.left_over import WORK
 from triage_tui.campaign.model import Options, Outcome
 from triage_tui.campaign.order import Answer, Order
 from triage_tui.campaign.record import held, read_campaign
+from triage_tui.campaign.roots import hash_root
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import read_events
@@ -286,3 +288,31 @@ def test_two_processes_never_work_on_one_campaign(tmp_path: Path) -> None:
     directory = begun(tmp_path, 1)
     with held(directory), pytest.raises(Conflict):
         carried(directory, FakeCluster(plays))
+
+
+def test_a_campaign_goes_on_with_what_it_began_with(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "bin").mkdir(parents=True)
+    first, other = target(0, str(root)), target(1, str(tmp_path / "gone"))
+    first.root_hash, other.root_hash = hash_root(root).sha256, "0" * 64
+    workspace = Workspace(tmp_path)
+    directory = begin(workspace, [first, other, target(2)], Options(rounds=3), [])
+    quiet, cancel = (lambda _: None), threading.Event()
+    assert list(changed_roots(directory, quiet, cancel)) == [other.root]
+    (root / "bin" / "x").touch()
+    changed = changed_roots(directory, quiet, cancel)
+    assert changed[str(root)].endswith("was changed since the campaign began: begin another one")
+    assert "cannot be read" in changed[other.root]
+    told = carried(directory, cluster := FakeCluster(plays), changed=changed)
+    assert [order.target.name for order in cluster.orders] == ["httpd2"]
+    assert {one.error for one in told.events("refused")} == set(changed.values())
+
+    directory = begin(workspace, [first, other, target(2)], Options(rounds=3), [])
+    assert overlapping(workspace, [other, target(5)]) == (directory.name, 1)
+    with held(directory):
+        assert overlapping(workspace, [other]) == ("", 0), "one that is at work was not cut short"
+        with pytest.raises(Conflict):
+            go_on(directory, Options(rounds=9))
+    assert go_on(directory, Options()) == ""
+    assert go_on(directory, Options(rounds=9, workers=7)) == "--rounds 3"
+    assert read_campaign(directory).campaign.options == Options(rounds=3, workers=7)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from triage_tui import __version__
@@ -13,13 +15,23 @@ from triage_tui.campaign.record import (
     campaign_ids,
     campaigns_dir,
     create,
+    held,
     read_campaign,
     write_campaign,
 )
-from triage_tui.errors import TriageError
+from triage_tui.campaign.roots import hash_root
+from triage_tui.errors import Stopped, TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.clock import local_time
+from triage_tui.text import safe_line
 
+_DECIDE = {
+    "policy": "--policy",
+    "policy_file": "--policy-file",
+    "rounds": "--rounds",
+    "time_limit_s": "--time-limit",
+}
+"""Options that decide what comes of a target, with the names that they have for a person."""
 _LOOKED_AT = 20
 """Newest campaigns among which the one is looked for that a second start goes on with."""
 
@@ -69,6 +81,43 @@ def interrupted(workspace: Workspace, targets: Sequence[Target], options: Option
     return None
 
 
+def overlapping(workspace: Workspace, targets: Sequence[Target]) -> tuple[str, int]:
+    """Return the newest campaign cut short that has some of these targets, and how many; "" for none."""
+    wanted = {target.target for target in targets}
+    for name in campaign_ids(workspace.root)[:_LOOKED_AT]:
+        with contextlib.suppress(TriageError):
+            state = read_campaign(campaigns_dir(workspace.root) / name)
+            shared = len(wanted & {target.target for target in state.targets})
+            if shared and not state.running and not is_through(state):
+                return name, shared
+    return "", 0
+
+
+def changed_roots(
+    directory: Path, progress: Callable[[str], None], cancel: threading.Event
+) -> dict[str, str]:
+    """Return the roots of what is left of a campaign that are not what they were, and why that cannot be run.
+
+    Raises:
+        TriageError: the campaign cannot be read.
+        Stopped: a person cancelled.
+    """
+    found: dict[str, str] = {}
+    wanted = {one.root: one.root_hash for one in read_campaign(directory).unfinished() if one.root_hash}
+    for root, sha256 in wanted.items():
+        try:
+            if hash_root(Path(root), progress=progress, cancel=cancel).sha256 != sha256:
+                found[root] = (
+                    f"its root file system {safe_line(root, 200)} was changed since the campaign began:"
+                    " begin another one"
+                )
+        except Stopped:
+            raise
+        except TriageError as error:
+            found[root] = str(error)
+    return found
+
+
 def forget(directory: Path) -> None:
     """Remove a campaign of which nothing was played: its workers cannot be reached, say."""
     if not read_campaign(directory).last:
@@ -80,15 +129,24 @@ def is_through(state: CampaignState) -> bool:
     return set(state.counts()) <= {"finished", "refused", "lost"}
 
 
-def go_on(directory: Path, options: Options) -> None:
+def go_on(directory: Path, options: Options) -> str:
     """Have a campaign go on under the limits and workers of `options`; what decides outcomes stays.
 
+    Return what was asked otherwise and stays, "" for nothing.
+
     Raises:
+        Conflict: a process is at work on it; nothing was changed.
         TriageError: it cannot be read.
         OSError: it cannot be written.
     """
-    campaign = read_campaign(directory).campaign
-    options.policy, options.policy_file = campaign.options.policy, campaign.options.policy_file
-    options.rounds, options.time_limit_s = campaign.options.rounds, campaign.options.time_limit_s
-    campaign.options = options
-    write_campaign(directory, campaign)
+    with held(directory):
+        campaign = read_campaign(directory).campaign
+        before, usual, stays = campaign.options, Options(), []
+        for field, words in _DECIDE.items():
+            now, then = getattr(options, field), getattr(before, field)
+            if now not in (then, getattr(usual, field)):
+                stays.append(f"{words} {then or 'none'}")
+            setattr(options, field, then)
+        campaign.options = options
+        write_campaign(directory, campaign)
+    return ", ".join(stays)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Unpack
 
 from triage_tui.campaign import taking_in
@@ -65,11 +66,12 @@ def carry_out(
     *,
     tell: Tell,
     on_progress: OnProgress = lambda progress, target: None,
+    changed: Mapping[str, str] = MappingProxyType({}),
 ) -> Ended:
     """Play the targets of the campaign in `directory` that are not finished, until none is left.
 
     `opened` connects to the workers. `tell` gets a sentence now and then, `on_progress` whatever is written
-    down, as soon as it is.
+    down, as soon as it is. Targets of the roots in `changed` are refused, for the reason that stands there.
 
     Raises:
         Conflict: another process is at work on it.
@@ -81,7 +83,7 @@ def carry_out(
             tell(problem)
         engine = _Engine(workspace, state, cancel, tell, on_progress)
         try:
-            ended = engine.run(opened)
+            ended = engine.run(opened, changed)
         finally:
             engine.close()
         campaign = state.campaign
@@ -114,13 +116,10 @@ class _Engine:
         self._attempts: Counter[str] = Counter()
         self._vouched = sorted({sha256 for sha256, _ in vouched(workspace.rulebook)})
         self._waiting: deque[Target] = deque()
-        self._first = last_number(workspace.runs_dir) + 1
-        self._bytes = 0
+        self._first, self._bytes = last_number(workspace.runs_dir) + 1, 0
+        # Workers that may get targets, and how many each plays at a time; until when that holds.
         self._slots, self._slots_until = dict[str, int](), 0.0
-        """Workers that may get targets, and how many each plays at a time; until when that holds."""
         self._placement = Placement()
-        self._full: set[str] = set()
-        """Workers whose disk was full when they were asked last."""
         self._ended: Ended | None = None
 
     def close(self) -> None:
@@ -132,15 +131,21 @@ class _Engine:
             self._cluster.close()
         self._journal.close()
 
-    def run(self, opened: Callable[[], Cluster]) -> Ended:
+    def run(self, opened: Callable[[], Cluster], changed: Mapping[str, str]) -> Ended:
         """Play what is not finished; see `carry_out`."""
         self._workspace.check_writable()
         self._take_in_left_over()
         if self._ended is not None:
             return self._ended
-        self._waiting.extend(self._state.unfinished())
+        for target in self._state.unfinished():
+            if target.root in changed:
+                self._note("refused", target, error=changed[target.root])
+            else:
+                self._waiting.append(target)
         if not self._waiting:
-            return Ended("done", "every target is finished already")
+            return Ended(
+                "done", f"every target {'that can be played ' if changed else ''}is finished already"
+            )
         if self._options.disk_bytes:
             outcomes = filter(None, map(self._state.outcome, (one.target for one in self._state.targets)))
             self._bytes = sum(taking_in.size_of(self._workspace, one.runs) for one in outcomes)
@@ -246,7 +251,8 @@ class _Engine:
         if done.lost:
             self._attempts[done.name] -= 1
             self._waiting.appendleft(flight.target)
-            self._await_scheduler(cluster)
+            if self._ended is None and not cluster.await_scheduler(self._cancel, self._tell):
+                self._ended = scheduler_gone(len(self._waiting) + len(self._flights))
             return
         if done.error:
             self._again(flight, done.error, for_good=done.killed)
@@ -272,7 +278,7 @@ class _Engine:
 
                         parcel.unpack(answer, place, target, self._options)
                     self._finish(target, place, answer, answer.outcome, flight.worker)
-                    self._full.discard(answer.worker)
+                    self._placement.full.discard(answer.worker)
                     for said in self._placement.finished(target, answer.worker):
                         self._tell(said)
                 except TriageError as error:
@@ -319,20 +325,19 @@ class _Engine:
         target = flight.target
         self._attempts[target.target] -= 1
         self._waiting.append(target)
-        if address not in self._full:
+        if address not in self._placement.full:
             what = f"worker {safe_line(address, 80)} gets no targets for {_FULL_S:.0f} s"
             self._tell(f"{what}: its disk is full ({why})")
-        self._full.add(address)
+        self._placement.full.add(address)
         cluster.avoid(address, _FULL_S)
         at_work = {one.address for one in self._flights.values()}
-        if not ({*self._slots} | at_work) - self._full:
-            self._ended = workers_full(len(self._full), len(self._waiting))
+        if not ({*self._slots} | at_work) - self._placement.full:
+            self._ended = workers_full(len(self._placement.full), len(self._waiting))
         self._slots_until = 0.0
 
     def _send_root(self, cluster: Cluster, flight: Flight, address: str) -> None:
         """Send the root of a target to the worker that lacks it; the target counts as under way meanwhile."""
-        if self._sender is None:
-            self._sender = Sender(self._directory, cluster, self._state.unfinished())
+        self._sender = self._sender or Sender(self._directory, cluster, self._state.unfinished())
         flight.address = address
         self._flights[flight.target.target] = flight
         self._attempts[flight.target.target] -= 1
@@ -376,10 +381,6 @@ class _Engine:
             return
         self._tell(f"{safe_line(target.name, 60)} is played again: {why}")
         self._waiting.append(target)
-
-    def _await_scheduler(self, cluster: Cluster) -> None:
-        if self._ended is None and not cluster.await_scheduler(self._cancel, self._tell):
-            self._ended = scheduler_gone(len(self._waiting) + len(self._flights))
 
     # What is written down
 

@@ -32,6 +32,8 @@ class Placement:
         """A worker and an architecture that it cannot play, as others could."""
         self._could: set[tuple[str, str]] = set()
         """A worker and an architecture that it has played."""
+        self.full: set[str] = set()
+        """Workers whose disk was full when they were asked last."""
         self._wrong: Counter[tuple[str, str]] = Counter()
         """How often a worker refused a target of an architecture that another one played."""
 

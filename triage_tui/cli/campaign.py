@@ -135,7 +135,9 @@ def run(args: argparse.Namespace) -> int:
     options = _options(args)
     check_metrics(args.metrics)
     with cancelled_by_signals(impatient=True) as cancel:
-        directory = _directory(args, workspace, options, cancel)
+        directory, new = _directory(args, workspace, options, cancel)
+        # Who names the targets once more has their roots looked at for that.
+        changed = beginning.changed_roots(directory, say, cancel) if args.resume is not None else {}
         state = read_campaign(directory)
         printer = _Printer(state, args.json)
         disk = options.disk_bytes
@@ -149,11 +151,13 @@ def run(args: argparse.Namespace) -> int:
                     cancel,
                     tell=say,
                     on_progress=printer.tell,
+                    changed=changed,
                 )
         except Conflict:
             raise
         except TriageError:
-            beginning.forget(directory)
+            if new:
+                beginning.forget(directory)
             raise
         if not cancel.is_set() and ended.how != "disk":
             _roll_out(workspace, directory, cancel)
@@ -207,14 +211,16 @@ def usual_workers() -> int:
     return max(1, min(len(os.sched_getaffinity(0)), memory // MEMORY_EACH))
 
 
-def _directory(args: argparse.Namespace, workspace: Workspace, options: Options, cancel: SignalEvent) -> Path:
-    """Return the directory of the campaign that is to be carried out."""
+def _directory(
+    args: argparse.Namespace, workspace: Workspace, options: Options, cancel: SignalEvent
+) -> tuple[Path, bool]:
+    """Return the directory of the campaign that is to be carried out, and whether it is a new one."""
     if args.resume is not None:
         if args.files or args.rootfs or args.new:
             raise TriageError("--resume goes on with the targets of a campaign: name no others")
         directory = campaign_dir(workspace.root, args.resume)
-        beginning.go_on(directory, options)
-        return directory
+        _go_on(directory, options)
+        return directory, False
     if not args.files and not args.rootfs:
         raise TriageError("nothing to run: name a file of targets, or root file systems with --rootfs DIR")
     compared = campaign_dir(workspace.root, args.compare_with).name if args.compare_with else ""
@@ -224,10 +230,21 @@ def _directory(args: argparse.Namespace, workspace: Workspace, options: Options,
     directory_ = None if args.new else beginning.interrupted(workspace, targets, options)
     if directory_ is not None:
         say(f"going on with campaign {directory_.name}, which was cut short (--new begins another)")
-        beginning.go_on(directory_, options)
-        return directory_
+        _go_on(directory_, options)
+        return directory_, False
+    other, shared = ("", 0) if args.new else beginning.overlapping(workspace, targets)
+    if other:
+        say(
+            f"this is a new campaign; {other} was cut short and has {number_of(shared, 'target')} of these"
+            f" {len(targets)}: --resume {other} goes on with that"
+        )
     given = [os.path.abspath(name) for name in (*args.files, *args.rootfs)]
-    return beginning.begin(workspace, targets, options, given, compared)
+    return beginning.begin(workspace, targets, options, given, compared), True
+
+
+def _go_on(directory: Path, options: Options) -> None:
+    if stays := beginning.go_on(directory, options):
+        say(f"what decides outcomes stays as this campaign began: {stays} (--new begins another)")
 
 
 def _paths(names: list[str]) -> list[Path]:
