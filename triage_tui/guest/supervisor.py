@@ -141,6 +141,7 @@ class Guest(Freezer, CheckpointSide):
         self._frozen = True
         self._release: Callable[[], None] | None = None
         self._signalled = set()
+        self._made_again = {}
         self._held: Held | None = None
         self._waiting: Notification | None = None
         self._deferred = deque()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,3 +132,43 @@ def test_crit_reads_what_is_written(qemu_dir: Path, tmp_path: Path) -> None:
     assert crit("show", str(directory / "files.img"))
     for image in directory.glob("*.img"):
         assert image.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("arch", ["arm", "mipsel", "aarch64"])
+def test_threads_go_on(qemu_dir: Path, tmp_path: Path, arch: str) -> None:
+    root = tmp_path / "root"
+    (root / "proc").mkdir(parents=True)
+    shutil.copy(build("works_together", arch), root / "program")
+    start = LaunchSpec(program="/program", rootfs=root, qemu_dir=qemu_dir)
+    before, after, checkpoint = both_ends(start, "getppid", tmp_path / "checkpoint")
+    assert after.output == before.output
+    assert (before.exit_code, after.exit_code) == (0, 0)
+    assert after.output.decode().splitlines() == [
+        "before",
+        "again 0 held 1 unlock 0",
+        "handled by the second 1",
+        "thread 0 own 0 sum 8.958410677 blocks 0 x same number 1",
+        "thread 1 own 101 sum 9.958410677 blocks 1 - same number 1",
+        "thread 2 own 202 sum 10.958410677 blocks 0 - same number 1",
+        "thread 3 own 303 sum 11.958410677 blocks 0 - same number 1",
+        "thread 4 own 404 sum 12.958410677 blocks 0 - same number 1",
+        "joined 0 joined 11 joined 22 joined 33 joined 44 ",
+        "thread 2 own 202 sum 10.958410677 blocks 0 - same number 1",
+        "end 22",
+    ]
+    # Newer architectures have no epoll_wait and poll.
+    waits = ["epoll_pwait", "accept", "ppoll"] if arch == "aarch64" else ["epoll_wait", "accept", "poll"]
+    assert [one.call for one in checkpoint.threads] == ["read", "futex", *waits]
+    if arch != "arm":
+        return
+    (tree,) = decoded(tmp_path / "checkpoint", "pstree.img")
+    assert tree["threads"] == [checkpoint.pid, *(one.tid for one in checkpoint.threads)]
+    for one in checkpoint.threads:
+        (core,) = decoded(tmp_path / "checkpoint", f"core-{one.tid}.img")
+        assert core["ti_arm"]["gpregs"]["sp"] == one.registers["sp"]
+        assert core["ti_arm"]["clear_tid_addr"] == one.clear_tid
+        assert core["ti_arm"]["tls"]
+        assert "tc" not in core
+    assert len({one.registers["sp"] >> 12 for one in checkpoint.threads}) == 5
+    assert checkpoint.threads[1].blocked == 1 << 11
+    assert "program" in crit("x", str(tmp_path / "checkpoint"), "ps")

@@ -29,6 +29,8 @@ from triage_tui.guest.checkpoint.model import (
     OpenFile,
     PageRun,
     SocketOption,
+    Thread,
+    ThreadFacts,
     Timer,
     Watch,
 )
@@ -57,6 +59,9 @@ def a_checkpoint() -> Checkpoint:
         streams={1: "stdout"},
         devices=[3],
         directories=[],
+        threads=[ThreadFacts(0x404010, "futex")],
+        clear_tid=0x404020,
+        first_call="poll",
         semaphores=[8],
         options={6: [SocketOption(1, 6, "01000000")]},
         mapped={"/bin/x": "1" * 64},
@@ -72,6 +77,19 @@ def a_checkpoint() -> Checkpoint:
         floats=[],
         state=bytes(state),
         tls=0,
+        threads=[
+            Thread(
+                tid=5,
+                registers=ARCH.registers_from_env(bytes(state), 128),
+                floats=[],
+                state=bytes(state),
+                tls=0,
+                blocked=3,
+                clear_tid=0x404010,
+                name="worker",
+                call="futex",
+            )
+        ],
         areas=[
             Mapping(start=0x400000, end=0x404000, perms="r-xp", path="/bin/x"),
             Mapping(start=0x404000, end=0x408000, perms="rw-p", name="[heap]"),
@@ -237,6 +255,14 @@ def _watches_nothing(entry: dict[str, Any]) -> None:
         entry["epfd"]["tfd"][0]["tfd"] = 77
 
 
+def _two_first(entry: dict[str, Any]) -> None:
+    entry["threads"] = [2, 2]
+
+
+def _more(entry: dict[str, Any]) -> None:
+    entry["threads"] = [2, 5, 6]
+
+
 def _late(entry: dict[str, Any]) -> None:
     if "tfd" in entry:
         entry["tfd"]["vnsec"] = 10**9
@@ -257,6 +283,10 @@ _CHANGED = {"path": "/a", "kind": "file", "size": 4}
         (lambda d: edited(d, "files.img", _alone), "a socket has no other end"),
         (lambda d: edited(d, "files.img", _watches_nothing), "watches a descriptor that is not there"),
         (lambda d: edited(d, "files.img", _late), "a timer runs for a time that cannot be"),
+        (lambda d: edited(d, "pstree.img", _two_first), "not of one process with its threads"),
+        (lambda d: edited(d, "pstree.img", _more), "is not of its 3 threads"),
+        (lambda d: edited(d, "core-5.img", _another_pc), "do not agree"),
+        (lambda d: facts(d, threads=[{"clear_tid": -1, "call": ""}]), "is not of a thread"),
         (lambda d: facts(d, semaphores=[9]), "a semaphore is no eventfd"),
         (lambda d: facts(d, options={"6": [{"level": 1, "name": 36, "value": "0"}]}), "cannot be set"),
         (lambda d: (d / "pages-1.img").write_bytes(b"p" * 4096), "pages that cannot be|should have"),

@@ -44,7 +44,7 @@ ONE_WAY = frozenset((*_FORKS, "execve", "execveat", "exit", "exit_group", "sigre
 _NEVER_BACK = frozenset(("exit", "sigreturn", "rt_sigreturn"))
 """Of these, what ends in another place even if it fails."""
 
-_NO_RESULT = 0x1_0000_0000 - 512
+NO_RESULT = 0x1_0000_0000 - 512
 """-512 as a 32-bit guest's result: QEMU_ERESTARTSYS. QEMU then sets the pc back by one syscall instruction
 and leaves the registers as they are. As a positive number the kernel does not take it for its own
 ERESTARTSYS."""
@@ -261,7 +261,7 @@ class ReturnKeeper(ProcessKeeper):
         if arch.word == 4:
             # QEMU goes back by one instruction and writes no result.
             self._set_registers(notification.tid, general | {arch.pc: registers[arch.pc] + step})
-            self._answer(notification, _NO_RESULT)
+            self._answer(notification, NO_RESULT)
             return
         self._set_registers(notification.tid, general | {arch.pc: registers[arch.pc]})
         self._give(notification, registers[arch.syscall_return])

@@ -165,6 +165,10 @@ class Cell:
         message = {"do": "put_back", "path": path.hex(), "entry": entry}
         return self._exchange(message, [] if content_fd is None else [content_fd])
 
+    def reach_id(self, number: int) -> int:
+        """Have the next process or thread in the cell get the id `number`; 0 or a negative errno."""
+        return self._exchange({"do": "reach_id", "id": number}, [])
+
     def open_file(self, path: bytes) -> int:
         """Return a descriptor of a regular file of the guest's for reading.
 

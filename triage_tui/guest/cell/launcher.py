@@ -35,7 +35,7 @@ import sys
 from typing import Any, NoReturn
 
 from triage_tui.guest.calls import tracer
-from triage_tui.guest.cell import cell_files
+from triage_tui.guest.cell import cell_files, thread_ids
 from triage_tui.guest.host import mounts, namespaces, network_interfaces, seccomp
 
 MAX_MESSAGE = 1 << 20
@@ -240,8 +240,9 @@ def _run_guest(
 class _Init:
     """pid 1 of the cell: reaps, reports, does file work, ends with the supervisor."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, last_id: int) -> None:
         self.channel = channel
+        self.last_id = last_id
         self.wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
@@ -276,6 +277,8 @@ class _Init:
                     if request["do"] == "reap":
                         self.reap()
                         reply = 0
+                    elif request["do"] == "reach_id":
+                        reply = thread_ids.reach(self.last_id, request["id"])
                     elif request["do"] == "open_socket":
                         reply = cell_files.open_socket(request["family"], request["kind"])
                         if reply >= 0:
@@ -307,6 +310,7 @@ def _be_init(
         namespaces.die_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        last_id = thread_ids.open_last()
         config["single_id"] = _has_single_id()
         notes = notes + _make_root(config, fds)
         changes = fds.pop("changes")
@@ -329,7 +333,7 @@ def _be_init(
             os.dup2(devnull[0], number)
         namespaces.hide_memory()
         os.close(hide)
-        _Init(channel).serve()
+        _Init(channel, last_id).serve()
     except BaseException as error:
         with contextlib.suppress(OSError):
             _say(channel, {"failed": f"the guest's cell could not be made: {_words(error)}"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from triage_tui.guest.arch import Arch, by_name
 from triage_tui.guest.checkpoint import messages
-from triage_tui.guest.checkpoint.model import Checkpoint
+from triage_tui.guest.checkpoint.model import Checkpoint, Thread
 from triage_tui.guest.checkpoint.wire import Message
 
 _LOW = (1 << 64) - 1
@@ -19,7 +19,6 @@ def core_entry(checkpoint: Checkpoint) -> Message:
     """
     arch = by_name(checkpoint.facts.arch)
     ids = {"vm_id": 1, "files_id": 1, "fs_id": 1, "sighand_id": 1}
-    name = checkpoint.name.encode("utf-8", "surrogateescape")[:_MAX_NAME].decode("ascii", "replace")
     actions = {action.number: action for action in checkpoint.actions}
     last = max([64, *actions])
     # Two signals have no action, and no place in the image.
@@ -32,7 +31,7 @@ def core_entry(checkpoint: Checkpoint) -> Message:
             "personality": 0,
             "flags": 0,
             "blk_sigset": checkpoint.blocked,
-            "comm": name,
+            "comm": _shown(checkpoint.name),
             "sigactions": [
                 {
                     "sigaction": actions[number].handler if number in actions else 0,
@@ -44,17 +43,49 @@ def core_entry(checkpoint: Checkpoint) -> Message:
             ],
         },
         "ids": ids,
-        "thread_core": {
-            "futex_rla": 0,
-            "futex_rla_len": 0,
-            "blk_sigset": checkpoint.blocked,
-            "comm": name,
-        },
+        "thread_core": _thread_core(_first_thread(checkpoint)),
     }
-    found = _thread_info(checkpoint, arch)
-    if found is not None:
-        entry["mtype"], key, entry[key] = found[0], found[1], found[2]
-    return entry
+    return entry | _thread_info(_first_thread(checkpoint), arch)
+
+
+def thread_entry(checkpoint: Checkpoint, thread: Thread) -> Message:
+    """Return the core image's entry of a thread other than the first."""
+    return {"mtype": 0, "thread_core": _thread_core(thread)} | _thread_info(
+        thread, by_name(checkpoint.facts.arch)
+    )
+
+
+def _first_thread(checkpoint: Checkpoint) -> Thread:
+    return Thread(
+        tid=checkpoint.pid,
+        registers=checkpoint.registers,
+        floats=checkpoint.floats,
+        state=checkpoint.state,
+        tls=checkpoint.tls,
+        blocked=checkpoint.blocked,
+        clear_tid=checkpoint.facts.clear_tid,
+        name=checkpoint.name,
+        call=checkpoint.facts.first_call,
+    )
+
+
+def _thread_core(thread: Thread) -> Message:
+    return {
+        "futex_rla": 0,
+        "futex_rla_len": 0,
+        "blk_sigset": thread.blocked,
+        "comm": _shown(thread.name),
+    }
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape")[:_MAX_NAME].decode("ascii", "replace")
+
+
+def _thread_info(thread: Thread, arch: Arch) -> Message:
+    """Return what an entry has of registers, nothing where CRIU has none."""
+    found = _registers(thread, arch)
+    return {} if found is None else {"mtype": found[0], found[1]: found[2]}
 
 
 def _without_action(arch: Arch) -> frozenset[int]:
@@ -78,16 +109,16 @@ def _words(values: list[int]) -> list[int]:
     return [value >> 32 * index & 0xFFFFFFFF for value in values for index in range(4)]
 
 
-def _thread_info(checkpoint: Checkpoint, arch: Arch) -> tuple[int, str, Message] | None:
-    r, floats = checkpoint.registers, checkpoint.floats
-    info: Message = {"clear_tid_addr": 0}
+def _registers(thread: Thread, arch: Arch) -> tuple[int, str, Message] | None:
+    r, floats = thread.registers, thread.floats
+    info: Message = {"clear_tid_addr": thread.clear_tid}
     match arch.name:
         case "arm" | "armeb":
             general = {f"r{i}": r[f"r{i}"] for i in range(11)}
             general |= {"fp": r["r11"], "ip": r["r12"], "orig_r0": r["r0"]}
             general |= {name: r[name] for name in ("sp", "lr", "pc", "cpsr")}
             state = {"vfp_regs": floats, "fpscr": 0, "fpexc": 0, "fpinst": 0, "fpinst2": 0}
-            return messages.ARM, "ti_arm", info | {"tls": checkpoint.tls, "gpregs": general, "fpstate": state}
+            return messages.ARM, "ti_arm", info | {"tls": thread.tls, "gpregs": general, "fpstate": state}
         case "aarch64":
             general = {"sp": r["sp"], "pc": r["pc"], "pstate": r.get("cpsr", 0)}
             general64: Message = general | {"regs": [r[f"x{i}"] for i in range(31)]}
@@ -95,7 +126,7 @@ def _thread_info(checkpoint: Checkpoint, arch: Arch) -> tuple[int, str, Message]
             return (
                 messages.AARCH64,
                 "ti_aarch64",
-                info | {"tls": checkpoint.tls, "gpregs": general64, "fpsimd": vectors},
+                info | {"tls": thread.tls, "gpregs": general64, "fpsimd": vectors},
             )
         case "mips" | "mipsel" | "mips64el":
             general = {f"r{i}": r.get(name, 0) for i, name in enumerate(arch.env_registers)}
@@ -107,7 +138,7 @@ def _thread_info(checkpoint: Checkpoint, arch: Arch) -> tuple[int, str, Message]
             return (
                 messages.MIPS,
                 "ti_mips",
-                info | {"tls": checkpoint.tls, "gpregs": general, "fpregs": numbers},
+                info | {"tls": thread.tls, "gpregs": general, "fpregs": numbers},
             )
         case "x86_64" | "i386":
             return messages.X86_64, "thread_info", info | _x86(arch, r, floats)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingABC
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,17 +15,20 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.guest.calls.carrier import Carrier
 from triage_tui.guest.calls.held_call import Held
+from triage_tui.guest.calls.returns import NO_RESULT
 from triage_tui.guest.checkpoint.action_table import ActionTable, find_action_table, find_thread_pointer
 from triage_tui.guest.checkpoint.attributes import limit, own_limits
 from triage_tui.guest.checkpoint.float_registers import FloatRegisters, find_float_registers
 from triage_tui.guest.checkpoint.injecting import PAGE, Injector
 from triage_tui.guest.checkpoint.model import Attributes, Checkpoint
 from triage_tui.guest.checkpoint.restoring import restore
+from triage_tui.guest.checkpoint.restoring_threads import Waiting
 from triage_tui.guest.checkpoint.served_stub import ServedStub
 from triage_tui.guest.checkpoint.taking_memory import emulator_pages
 from triage_tui.guest.checkpoint.task_state import TaskState, find_task_state
+from triage_tui.guest.emulator.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.emulator.startup import EmulatorStart
-from triage_tui.guest.host import host_syscalls
+from triage_tui.guest.host import host_syscalls, process
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.processes.process_table import GuestProcess
 from triage_tui.guest.state.views import FrozenViews
@@ -33,6 +36,24 @@ from triage_tui.runs.model import Syscall
 
 if TYPE_CHECKING:
     from triage_tui.guest.launch import Launched
+
+
+_THUMB = 0x20
+_UNFINISHED = "it had not ended at the checkpoint, and is made again"
+
+
+def _with_made_again(calls: Sequence[Syscall], checkpoint: Checkpoint) -> list[Syscall]:
+    """Return the calls up to a checkpoint, with a note at those in which its threads were."""
+    pending = {one.tid: one.call for one in checkpoint.threads}
+    if pending:
+        pending[checkpoint.pid] = checkpoint.facts.first_call
+    found: list[Syscall] = []
+    for call in reversed(calls):
+        if pending.get(call.tid) == call.name and call.ret is None:
+            call = msgspec.structs.replace(call, note=_UNFINISHED)
+        pending.pop(call.tid, None)
+        found.append(call)
+    return found[::-1]
 
 
 class GoesOn(msgspec.Struct, frozen=True):
@@ -69,6 +90,9 @@ class CheckpointSide(FrozenViews):
     how many again."""
     emulator_pages: frozenset[int] = frozenset()
     """Where the emulator itself has given it pages of code, before its first instruction."""
+    _made_again: dict[int, Notification]
+    """Host id -> call of each thread that was made again, in which it waits for the guest to go on."""
+    _release: Callable[[], None] | None
     restored_by: int = 0
     """Calls that were made in its place to restore a checkpoint, 0 for a guest that was started."""
     restored_ms: float = 0.0
@@ -144,10 +168,57 @@ class CheckpointSide(FrozenViews):
         """Answer a call of the emulator's while calls are made in the guest's place: these are ours."""
         known = self.processes_known.main
         name = host_syscalls.names().get(notification.nr, "")
-        if known is not None and self._emulator_start.is_log_open(notification.tid, name, notification):
+        if name == MARKER_CALL and notification.args[MARKER_ARGUMENT] & 0xFFFFFFFF == MARKER_WHENCE:
+            self._made_again[notification.tid] = notification
+        elif known is not None and self._emulator_start.is_log_open(notification.tid, name, notification):
             self._open_log(known, notification)
         else:
             self._carrier.proceed(notification)
+
+    def waits_for_answer(self, tid: int) -> bool:
+        """Return whether a thread of the frozen guest waits in a call that was not made yet."""
+        return tid in self._answered_tids()
+
+    def _answered_tids(self) -> set[int]:
+        """Return the threads that wait for an answer."""
+        raise NotImplementedError
+
+    def _give(self, notification: Notification, value: int) -> None:
+        """Answer a marker so that the guest gets `value`."""
+        raise NotImplementedError
+
+    def _places_of_made(self) -> MappingABC[int, int]:
+        """Return where the registers of the threads are that were made again, by their host ids."""
+        return self.thread_places(self.pid, {tid: process.inner_pid(tid) for tid in self._made_again})
+
+    def _know(self, other: Waiting) -> None:
+        """Have a thread that was made again go on with the guest, and its last call of ours be forgotten."""
+        tid = other.notification.tid
+        known, log = self.processes_known.main, self.trace.logs.get(tid)
+        if known is None or log is None:
+            raise TriageError("a new thread has no log: start over")
+        known.envs |= {tid: self._places_of_made()[tid]}
+        log.markers += 1
+        release = self._release
+
+        def let_go() -> None:
+            if release is not None:
+                release()
+            self._call_again(other)
+
+        self._release = let_go
+
+    def _call_again(self, other: Waiting) -> None:
+        """Have a thread that was made again make its call."""
+        arch, tid = self.first_program.arch, other.notification.tid
+        registers = other.thread.registers
+        if arch.word == 4:
+            # The emulator goes back by one instruction: where it has two sizes, by that of the set in use.
+            step = 2 if arch.name.startswith("arm") and registers["cpsr"] & _THUMB else 4
+            self.write_register(arch.pc, registers[arch.pc] + step, tid)
+            self._carrier.answer(other.notification, NO_RESULT)
+        else:
+            self._give(other.notification, registers[arch.syscall_return])
 
     def _open_log(self, known: GuestProcess, notification: Notification) -> None:
         """Give a thread of the emulator its log."""
@@ -171,7 +242,7 @@ class CheckpointSide(FrozenViews):
         began = time.monotonic()
         program = self.first_program
         try:
-            self.restored_by = restore(
+            self.restored_by, others = restore(
                 pid=launched.pid,
                 arch=program.arch,
                 location=launched.location,
@@ -181,14 +252,23 @@ class CheckpointSide(FrozenViews):
                 open_files=self.spec.limits.open_files,
                 checkpoint=goes_on.checkpoint,
                 directory=goes_on.directory,
+                waiting=self._made_again,
+                places=self._places_of_made,
             )
+            places = self._places_of_made()
+            for one in others:
+                env = places[one.notification.tid]
+                signals.block(launched.pid, env, program.arch, one.thread.blocked)
             signals.block(launched.pid, launched.location.env, program.arch, goes_on.checkpoint.blocked)
         except OSError as error:
             raise TriageError(f"the checkpoint cannot be restored: {error.strerror or error}") from error
         self._limit_restored(launched, facts.attributes)
         self.restored_ms = (time.monotonic() - began) * 1000
+        for other in others:
+            self._know(other)
         self._forget_own_calls()
-        self.trace.continue_after(goes_on.calls, facts.seq - 1)
+        calls = _with_made_again(goes_on.calls, goes_on.checkpoint)
+        self.trace.continue_after(calls, facts.last_seq or facts.seq - 1)
         self._output.continue_after(goes_on.streams, goes_on.output, facts.output)
 
     def _limit_restored(self, launched: Launched, attributes: Attributes) -> None:

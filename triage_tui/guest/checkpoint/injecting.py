@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
@@ -141,8 +141,22 @@ class Injector:
         self.write(self._page + _TEXT_AT, data)
         return self._page + _TEXT_AT
 
-    def call(self, name: str, *arguments: int) -> int:
+    @property
+    def instruction(self) -> bytes:
+        """The system call instruction, and what follows up to four bytes."""
+        return _code(self.arch)[:4]
+
+    def call(
+        self,
+        name: str,
+        *arguments: int,
+        code: tuple[int, bytes] | None = None,
+        also: Mapping[str, int] | None = None,
+    ) -> int:
         """Make a call and return its result.
+
+        `code` are an offset in the page and instructions that are put there, of which the first makes the
+        call and the others are for who else returns from it; `also` are registers to set.
 
         Raises:
             CallFailed: it failed, or there is no such call.
@@ -156,7 +170,16 @@ class Injector:
         mask = arch.word_mask
         given = [value & mask for value in (*arguments, *(0,) * (6 - len(arguments)))]
         values = dict(zip(arch.syscall_args, given, strict=False))
-        values |= {arch.syscall_number: number, arch.pc: self._page, arch.sp: self._page + _STACK_AT}
+        place = self._page
+        if code is not None:
+            place += code[0]
+            self.write(place, code[1])
+        values |= {
+            arch.syscall_number: number,
+            arch.pc: place,
+            arch.sp: self._page + _STACK_AT,
+            **(also or {}),
+        }
         if arch.name in ("arm", "armeb"):
             # Not in the Thumb instruction set.
             values["cpsr"] = self.registers()["cpsr"] & ~0x20

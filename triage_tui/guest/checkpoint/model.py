@@ -151,6 +151,28 @@ class Attributes(msgspec.Struct, kw_only=True):
     """In how many microseconds it gets SIGALRM, and after how many again; 0 for never."""
 
 
+class ThreadFacts(msgspec.Struct, frozen=True):
+    """What CRIU's images have no place for, of one thread."""
+
+    clear_tid: int
+    """Address at which its end is told (CLONE_CHILD_CLEARTID), 0 for none."""
+    call: str
+
+
+class Thread(msgspec.Struct, frozen=True):
+    """A thread other than the process's first one; see `Checkpoint`."""
+
+    tid: int
+    registers: dict[str, int]
+    floats: list[int]
+    state: bytes
+    tls: int
+    blocked: int
+    clear_tid: int
+    name: str
+    call: str
+
+
 class Facts(msgspec.Struct, kw_only=True):
     """What CRIU's images have no place for: `triage.json`."""
 
@@ -175,6 +197,13 @@ class Facts(msgspec.Struct, kw_only=True):
     devices: list[int]
     """Open files that are devices."""
     directories: list[int]
+    threads: list[ThreadFacts] = []
+    """Of the threads other than the first one, in the order of pstree.img."""
+    clear_tid: int = 0
+    """See `ThreadFacts`, of the first thread, as what follows."""
+    first_call: str = ""
+    last_seq: int = 0
+    """Number of the newest call of all threads that is not made again, 0: the one before `seq`."""
     options: dict[int, list[SocketOption]] = {}
     """Those of each socket."""
     semaphores: list[int] = []
@@ -191,7 +220,7 @@ class Facts(msgspec.Struct, kw_only=True):
 
 
 class Checkpoint(msgspec.Struct, kw_only=True):
-    """A process with one thread that is about to make a system call, or has just made one."""
+    """A process of which each thread is about to make a system call; what is said of one is of the first."""
 
     facts: Facts
     pid: int
@@ -215,6 +244,8 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     heap: tuple[int, int]
     """Begin and end, brk(2)."""
     auxv: list[int]
+    threads: list[Thread] = []
+    """The others, by their ids."""
     pipes: dict[int, bytes]
     """Pipe -> what is in it."""
     pipe_sizes: dict[int, int] = {}

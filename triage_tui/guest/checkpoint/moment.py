@@ -7,6 +7,7 @@ again from its instruction: what failed has done nothing, and a rule may answer 
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,15 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.checkpoint.obstacles import Obstacle
 from triage_tui.guest.emulator.return_stub import stub_for
 from triage_tui.guest.host import host_memory, host_syscalls
+from triage_tui.guest.host.ptrace import Tracee, TraceeGone
 from triage_tui.runs.model import Syscall
 
 if TYPE_CHECKING:
     from triage_tui.guest.supervisor import Guest
 
+_BETWEEN = "it was between a call and its result when it was frozen"
+_INTERRUPTED = frozenset((-512, -513, -514, -516, -errno.EINTR))
+"""What a call that a stop has interrupted gives: ERESTARTSYS and others of <linux/errno.h>, and EINTR."""
 _ENDS = frozenset(("exit", "exit_group"))
 
 
@@ -36,15 +41,12 @@ class Moment(msgspec.Struct, frozen=True):
     """What to write where into the emulator's state, in bytes from there, to go on."""
 
 
-def find_moment(guest: Guest) -> Moment:
-    """Return where the thread that is looked at stands.
+def find_moment(guest: Guest, tid: int, env: int | None) -> Moment:
+    """Return where the thread `tid` stands, whose first general register lies at host address `env`.
 
     Raises:
         Obstacle: it cannot go on from there.
     """
-    tid = guest.tid
-    known = guest.processes_known.of_thread(tid)
-    env = known.envs.get(tid) if known is not None else None
     if env is None:
         raise Obstacle("its registers were not found in the emulator")
     held = guest.held
@@ -56,10 +58,12 @@ def find_moment(guest: Guest) -> Moment:
             raise Obstacle("the emulator was just ending it")
     else:
         call, waits = _pending(guest, tid), True
+        if not guest.waits_for_answer(tid):
+            _check_unfinished(tid, tid == guest.tid)
     if call.name in _ENDS:
         raise Obstacle(f"it was just ending ({call.name}), and would only end again")
     arch = guest.arch
-    registers = guest.registers(tid)
+    registers = guest.registers_at(tid, env)
     state = host_memory.read_memory(tid, env, arch.env_span)
     pc_offset = guest.location.pc_offset
     values = _again(guest, registers)
@@ -78,9 +82,32 @@ def _pending(guest: Guest, tid: int) -> Syscall:
         words = file.read().split()
     if not pending or len(words) < 4 or not words[0].isdigit():
         raise Obstacle("it was computing when it was frozen, and its registers are exact in a call only")
-    if int(words[0]) == host_syscalls.numbers().get("write") and int(words[1], 16) >= guest.first_own_fd:
-        raise Obstacle("it was between a call and its result when it was frozen")
+    numbers = host_syscalls.numbers()
+    if int(words[0]) == numbers.get("write") and int(words[1], 16) >= guest.first_own_fd:
+        raise Obstacle(_BETWEEN)
+    if int(words[0]) == numbers.get("futex") and "futex" not in pending[-1].name:
+        # The emulator waits for itself.
+        raise Obstacle(_BETWEEN)
     return pending[-1]
+
+
+def _check_unfinished(tid: int, is_looked_at: bool) -> None:
+    """Check that the kernel has done nothing of the call in which a stopped thread is.
+
+    Where that cannot be seen, it is believed of the thread at which the guest was frozen.
+
+    Raises:
+        Obstacle: the call has ended, and its result would be lost.
+    """
+    try:
+        tracee = Tracee(tid, seize=False)
+        result = tracee.result(tracee.read_registers())
+    except (OSError, TraceeGone):
+        if is_looked_at:
+            return
+        raise Obstacle("the system does not show whether the calls of its threads have ended") from None
+    if result not in _INTERRUPTED:
+        raise Obstacle(_BETWEEN)
 
 
 def _again(guest: Guest, registers: dict[str, int]) -> dict[str, int]:

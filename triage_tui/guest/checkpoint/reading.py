@@ -29,6 +29,8 @@ from triage_tui.guest.checkpoint.model import (
     Facts,
     OpenFile,
     PageRun,
+    Thread,
+    ThreadFacts,
 )
 from triage_tui.guest.checkpoint.reading_descriptors import (
     add_facts,
@@ -37,6 +39,7 @@ from triage_tui.guest.checkpoint.reading_descriptors import (
     read_pair,
     read_queues,
 )
+from triage_tui.guest.checkpoint.restoring_threads import can_have_threads
 from triage_tui.guest.checkpoint.wire import Damaged, Message
 from triage_tui.guest.checkpoint.writing import CHANGED_FILE, FILES_ID, PAGES_FILE, STATE_FILE
 from triage_tui.runs.checkpoint_place import FACTS_FILE
@@ -87,8 +90,9 @@ def _read(directory: Path) -> Checkpoint:
     arch = by_name(facts.arch)
     tree = one(read_image(directory, "pstree.img", 1), "pstree.img")
     pid = tree["pid"]
-    if tree["threads"] != [pid] or not 0 < pid < 1 << 22:
-        raise Damaged("pstree.img is not of one process with one thread")
+    tids = tree["threads"]
+    if tids[:1] != [pid] or not all(0 < tid < 1 << 22 for tid in tids) or len(set(tids)) != len(tids):
+        raise Damaged("pstree.img is not of one process with its threads")
     inventory = one(read_image(directory, "inventory.img", 1), "inventory.img")
     if inventory["img_version"] not in (1, 2):
         raise Damaged("its images are of a version that is not known here")
@@ -99,7 +103,11 @@ def _read(directory: Path) -> Checkpoint:
     check_pairs(files, descriptors)
     pipes = read_image(directory, "pipes-data.img", MAX_FILES)
     areas = _areas(memory, paths, arch)
-    state = read_bounded(directory / STATE_FILE, MAX_STATE)
+    states = read_bounded(directory / STATE_FILE, MAX_STATE * len(tids))
+    size = facts.state_end
+    if len(facts.threads) != len(tids) - 1 or len(states) != size * len(tids):
+        raise Damaged(f"{STATE_FILE} is not of its {len(tids)} threads")
+    state = states[:size]
     registers = _registers(arch, facts, state, core)
     place = one(read_image(directory, f"fs-{pid}.img", 1), "the directory image")
     cwd = paths.get(place["cwd_id"], "")
@@ -137,6 +145,10 @@ def _read(directory: Path) -> Checkpoint:
         blocked=task["blk_sigset"],
         heap=heap,
         auxv=memory["mm_saved_auxv"],
+        threads=[
+            _thread(directory, facts, arch, tid, each, states[at : at + size])
+            for tid, each, at in zip(tids[1:], facts.threads, range(size, len(states), size), strict=True)
+        ],
         pipes={entry["pipe_id"]: raw for entry, raw in pipes if len(raw) <= _MAX_PIPE},
         pipe_sizes={entry["pipe_id"]: min(entry.get("size", 0), _MAX_PIPE) for entry, _ in pipes},
         queues=read_queues(read_image(directory, "sk-queues.img", MAX_FILES), files),
@@ -145,6 +157,25 @@ def _read(directory: Path) -> Checkpoint:
 
 def _top(arch: Arch) -> int:
     return 1 << 32 if arch.word == 4 else _HIGHEST_64
+
+
+def _thread(directory: Path, facts: Facts, arch: Arch, tid: int, told: ThreadFacts, state: bytes) -> Thread:
+    if not can_have_threads(arch):
+        raise Damaged(f"threads cannot be made for {arch.name}")
+    core = one(read_image(directory, f"core-{tid}.img", 1), f"core-{tid}.img")
+    if "thread_core" not in core or not 0 <= told.clear_tid < _top(arch):
+        raise Damaged(f"core-{tid}.img is not of a thread")
+    return Thread(
+        tid=tid,
+        registers=_registers(arch, facts, state, core),
+        floats=[],
+        state=state,
+        tls=0,
+        blocked=core["thread_core"].get("blk_sigset", 0),
+        clear_tid=told.clear_tid,
+        name=core["thread_core"].get("comm", ""),
+        call=told.call,
+    )
 
 
 def _registers(arch: Arch, facts: Facts, state: bytes, core: Message) -> dict[str, int]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as MappingABC
 from pathlib import Path
 
 from triage_tui.errors import TriageError
@@ -22,11 +23,13 @@ from triage_tui.guest.checkpoint.injecting import PAGE, Injector
 from triage_tui.guest.checkpoint.model import ChangedFile, Checkpoint
 from triage_tui.guest.checkpoint.restoring_files import FileRestorer
 from triage_tui.guest.checkpoint.restoring_memory import MemoryRestorer, free_page
+from triage_tui.guest.checkpoint.restoring_threads import ThreadRestorer, Waiting
 from triage_tui.guest.checkpoint.served_stub import ServedStub
 from triage_tui.guest.checkpoint.settling import fill_pipe
 from triage_tui.guest.checkpoint.task_state import EVERY_SIGNAL, set_blocked
 from triage_tui.guest.emulator.env_locator import Location
 from triage_tui.guest.host import host_memory, process
+from triage_tui.guest.host.seccomp import Notification
 from triage_tui.runs.process_model import Mapping
 from triage_tui.text import safe_line
 
@@ -44,11 +47,16 @@ def restore(
     open_files: int,
     checkpoint: Checkpoint,
     directory: Path,
-) -> int:
-    """Make the guest in process `pid` what the checkpoint in `directory` is; return how many calls it took.
+    waiting: MappingABC[int, Notification],
+    places: Callable[[], MappingABC[int, int]],
+) -> tuple[int, list[Waiting]]:
+    """Make the guest in process `pid` what the checkpoint in `directory` is; return how many calls it took,
+    and its other threads.
 
-    `maps` gives its mappings, `open_files` is its limit of descriptors. The guest waits in `stub` before and
-    after; that it is the same program under the same emulator is for the caller to check (`fitting`).
+    `maps` gives its mappings, `open_files` is its limit of descriptors, `waiting` the new threads that have
+    come to their call and `places` where the registers of all are, both by their ids. The guest waits in
+    `stub` before and after; that it is the same program under the same emulator is for the caller to check
+    (`fitting`).
 
     Raises:
         TriageError: something cannot be had again; the guest is of no use then.
@@ -73,11 +81,25 @@ def restore(
                 fill_pipe(pid, writers[number], data, checkpoint.pipe_sizes.get(number, 0))
         injector.call("chdir", injector.put(os.fsencode(checkpoint.cwd) + b"\0"))
         injector.call("umask", checkpoint.umask)
-        give_attributes(injector, pid, checkpoint.facts.attributes)
         for action in checkpoint.actions:
             set_action(injector, action)
-    _restore_state(pid, arch, location, checkpoint)
-    return injector.calls
+        others: list[Waiting] = []
+        if checkpoint.threads:
+            if process.inner_pid(pid) != checkpoint.pid:
+                raise TriageError("its process cannot have its number again: start over")
+            threads = ThreadRestorer(injector, waiting, stub.serve_until, cell.reach_id)
+            others = threads.restore(checkpoint)
+            set_blocked(injector, EVERY_SIGNAL)
+        if checkpoint.facts.clear_tid:
+            injector.call("set_tid_address", checkpoint.facts.clear_tid)
+        give_attributes(injector, pid, checkpoint.facts.attributes)
+    for other in others:
+        env = places().get(other.notification.tid)
+        if env is None:
+            raise TriageError("the registers of a new thread were not found in the emulator")
+        _restore_state(pid, arch, location, env, other.thread.state, checkpoint.areas)
+    _restore_state(pid, arch, location, location.env, checkpoint.state, checkpoint.areas)
+    return injector.calls, others
 
 
 def put_files_back(cell: Cell, directory: Path, changed: list[ChangedFile]) -> None:
@@ -110,13 +132,14 @@ def put_files_back(cell: Cell, directory: Path, changed: list[ChangedFile]) -> N
         os.close(content)
 
 
-def _restore_state(pid: int, arch: Arch, location: Location, checkpoint: Checkpoint) -> None:
-    """Make the emulator's state of the thread that of the checkpoint, but for what is the emulator's own.
+def _restore_state(
+    pid: int, arch: Arch, location: Location, env: int, state: bytes, areas: Sequence[Mapping]
+) -> None:
+    """Make the emulator's state of the thread at `env` that of a checkpoint, but for what is the emulator's.
 
     Both are of one build with one processor model, so that all that differs is the guest's, and pointers into
     the emulator: these stay what they are.
     """
-    env, state = location.env, checkpoint.state
     size = len(state) // _WORD.size * _WORD.size
     now = host_memory.read_memory(pid, env, size)
     general = len(arch.env_registers) * arch.word
@@ -125,7 +148,7 @@ def _restore_state(pid: int, arch: Arch, location: Location, checkpoint: Checkpo
         for mapping in process.read_maps(pid)
         if not location.guest_base <= mapping.start < location.guest_base + (1 << 32)
     ]
-    guests = [(location.guest_base + area.start, location.guest_base + area.end) for area in checkpoint.areas]
+    guests = [(location.guest_base + area.start, location.guest_base + area.end) for area in areas]
     result = bytearray(now)
     for at in range(0, size, _WORD.size):
         if now[at : at + 8] == state[at : at + 8]:

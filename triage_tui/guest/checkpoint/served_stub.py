@@ -54,3 +54,18 @@ class ServedStub:
                 else:
                     raise TriageError("the emulator ended meanwhile")
         raise TriageError("the emulator's gdb stub does not answer")
+
+    def serve_until(self, is_done: Callable[[], bool]) -> None:
+        """Answer calls, the stub left alone, until `is_done` says so.
+
+        Raises:
+            TriageError: it did not in time.
+        """
+        poll = select.poll()
+        poll.register(self._carrier.fileno(), select.POLLIN)
+        deadline = time.monotonic() + _PATIENCE_S
+        while not is_done():
+            if time.monotonic() > deadline:
+                raise TriageError("the emulator does not make a thread")
+            if poll.poll(100) and (notification := self._carrier.receive()) is not None:
+                self._serve(notification)

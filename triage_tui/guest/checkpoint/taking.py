@@ -9,24 +9,23 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triage_tui.guest.arch import Arch
 from triage_tui.guest.checkpoint.attributes import take_attributes
 from triage_tui.guest.checkpoint.changed_files import changed_files
-from triage_tui.guest.checkpoint.model import ChangedFile, Checkpoint, Facts, FileKind
-from triage_tui.guest.checkpoint.moment import Moment, find_moment
+from triage_tui.guest.checkpoint.model import ChangedFile, Checkpoint, Facts, FileKind, ThreadFacts
+from triage_tui.guest.checkpoint.moment import Moment
 from triage_tui.guest.checkpoint.obstacles import Obstacle
 from triage_tui.guest.checkpoint.taking_checks import check_areas, check_calls, check_status, ids
 from triage_tui.guest.checkpoint.taking_files import Opened
 from triage_tui.guest.checkpoint.taking_memory import emulator_pages, keep_pages, without_name
+from triage_tui.guest.checkpoint.taking_threads import take_threads
 from triage_tui.guest.checkpoint.writing import CHANGED_FILE, PAGES_FILE, write_checkpoint
 from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
-from triage_tui.guest.host import host_memory, process, process_state
+from triage_tui.guest.host import process, process_state
 from triage_tui.guest.spec import open_in_root
 from triage_tui.runs.process_model import Mapping
 from triage_tui.text import safe_line
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 30
 """Pages and changed files of one checkpoint, where nothing else bounds them."""
-_MASKED_WAITS = {"ppoll": 3, "pselect6": 5, "epoll_pwait": 4, "rt_sigsuspend": 0, "sigsuspend": 0}
-"""Calls that let other signals through while they wait -> the argument that says which."""
 _PIECE = 1 << 20
 
 
@@ -63,8 +60,6 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
     calls = guest.full_trace()
     _check_processes(guest)
     check_calls(guest, calls)
-    moment = find_moment(guest)
-    _check_wait(moment)
     arch, location = guest.arch, guest.location
     fields = process_state.status(f"/proc/{pid}")
     timer = check_status(guest, fields, calls)
@@ -77,10 +72,9 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
     cwd = os.fsdecode(os.fsencode(os.readlink(f"/proc/{pid}/cwd")))
     if cwd.endswith(" (deleted)"):
         raise Obstacle("its working directory was deleted")
-    state = bytearray(host_memory.read_memory(guest.tid, moment.env, end))
-    for offset, content in moment.changes:
-        state[offset : offset + len(content)] = content
-    registers = arch.registers_from_env(bytes(state), location.pc_offset)
+    threads = take_threads(guest, calls, floats, signals)
+    moment = threads[guest.tid].moment
+    first, *others = [stands.thread for stands in threads.values()]
     areas = [without_name(area) for area in guest.maps()]
     check_areas(areas)
     emulators = guest.emulator_pages & emulator_pages(areas)
@@ -112,6 +106,10 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         program_sha256=guest.target.program_sha256,
         call=moment.call.name,
         seq=moment.call.seq,
+        threads=[ThreadFacts(one.clear_tid, one.call) for one in others],
+        clear_tid=first.clear_tid,
+        first_call=first.call,
+        last_seq=_last_seq(guest, moment) if others else 0,
         state_end=end,
         pc_offset=location.pc_offset,
         streams={file.id: file.kind for file in opened.files if file.kind in ("stdin", "stdout", "stderr")},
@@ -123,17 +121,17 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         emulator_pages=sorted(emulators),
         changed=changed,
         pages_bytes=size,
-        attributes=take_attributes(guest, moment.env, timer, calls),
+        attributes=take_attributes(guest, threads[pid].moment.env, timer, calls),
         output={name: total for name, (_, total) in guest.streams().items()},
     )
     checkpoint = Checkpoint(
         facts=facts,
         pid=process.inner_pid(pid),
-        name=fields.get("Name", ""),
-        registers=registers,
-        floats=floats.values(bytes(state)),
-        state=bytes(state),
-        tls=_tls(arch, guest.thread_pointer, bytes(state), registers),
+        name=first.name,
+        registers=first.registers,
+        floats=first.floats,
+        state=first.state,
+        tls=first.tls,
         areas=areas,
         pages=runs,
         files=opened.files,
@@ -141,8 +139,9 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         cwd=cwd,
         umask=process_state.umask(fields) or 0,
         actions=table.actions(pid, arch),
-        blocked=signals.blocked(pid, moment.env, arch),
+        blocked=first.blocked,
         heap=heap,
+        threads=others,
         auxv=[number for pair in location.auxv.items() for number in pair],
         pipes=opened.pipes,
         pipe_sizes=opened.pipe_sizes,
@@ -167,12 +166,6 @@ def _check_processes(guest: Guest) -> None:
             children += file.read().split()
     if children:
         raise Obstacle("a child of it has ended, and it has not asked how yet")
-    census = guest.census()
-    threads = [len(entry.threads) for entry in census.processes if entry.looked_at]
-    if threads != [1]:
-        raise Obstacle(
-            f"it has {threads[0] if threads else 0} threads, and each waits for others in the kernel"
-        )
 
 
 def _kept(areas: list[Mapping], emulators: frozenset[int]) -> list[Mapping]:
@@ -228,16 +221,6 @@ def _mapped(guest: Guest, areas: Iterable[Mapping], changed: Iterable[ChangedFil
     return found
 
 
-def _tls(arch: Arch, place: int | None, state: bytes, registers: dict[str, int]) -> int:
-    """Return the thread pointer, 0 where it is not known apart; the emulator's state has it in any case."""
-    if place is not None and place + arch.word <= len(state):
-        return int.from_bytes(state[place : place + arch.word], sys.byteorder)
-    return registers.get("fs_base", 0)
-
-
-def _check_wait(moment: Moment) -> None:
-    index = _MASKED_WAITS.get(moment.call.name)
-    if index is not None and moment.waits:
-        given = moment.call.arguments[index] if index < len(moment.call.arguments) else "NULL"
-        if given not in ("NULL", "0"):
-            raise Obstacle(f"it waits in {moment.call.name} with other signals let through than usual")
+def _last_seq(guest: Guest, moment: Moment) -> int:
+    """Return the number of the newest call of all threads, that at which the guest was frozen left out."""
+    return guest.trace.count - (moment.call.seq == guest.trace.count)

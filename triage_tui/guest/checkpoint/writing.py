@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from triage_tui.guest.checkpoint import messages
-from triage_tui.guest.checkpoint.core_images import core_entry
+from triage_tui.guest.checkpoint.core_images import core_entry, thread_entry
 from triage_tui.guest.checkpoint.image_files import write_image, write_private
 from triage_tui.guest.checkpoint.injecting import protection
 from triage_tui.guest.checkpoint.model import Checkpoint, OpenFile, Timer
@@ -57,9 +57,12 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     thread_ids = {"vm_id": 1, "files_id": FILES_ID, "fs_id": 1, "sighand_id": 1}
     inventory: Message = {"img_version": _IMAGE_VERSION, "fdinfo_per_id": True, "root_ids": thread_ids}
     write_image(directory, "inventory.img", [inventory | {"ns_per_id": True}])
-    tree: Message = {"pid": pid, "ppid": 0, "pgid": pid, "sid": pid, "threads": [pid]}
+    others = [thread.tid for thread in checkpoint.threads]
+    tree: Message = {"pid": pid, "ppid": 0, "pgid": pid, "sid": pid, "threads": [pid, *others]}
     write_image(directory, "pstree.img", [tree])
     write_image(directory, f"core-{pid}.img", [core_entry(checkpoint)])
+    for thread in checkpoint.threads:
+        write_image(directory, f"core-{thread.tid}.img", [thread_entry(checkpoint, thread)])
     write_image(directory, f"ids-{pid}.img", [thread_ids])
     write_image(directory, f"mm-{pid}.img", [_memory(checkpoint, ids, program)])
     pages: list[Message] = [{"pages_id": 1}]
@@ -96,7 +99,8 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
         [{"id_for": number, "length": len(data)} for number, data in queued],
         [data for _number, data in queued],
     )
-    write_private(directory / STATE_FILE, checkpoint.state)
+    states = b"".join([checkpoint.state, *(thread.state for thread in checkpoint.threads)])
+    write_private(directory / STATE_FILE, states)
     # Paths may hold any byte; the escapes of ASCII JSON keep those that are no UTF-8.
     facts = json.dumps(msgspec.to_builtins(checkpoint.facts, str_keys=True), indent=1)
     write_private(directory / FACTS_FILE, facts.encode() + b"\n")
