@@ -29,12 +29,18 @@ demo: $(VENV)/.installed ## real programs fail, are diagnosed, mended and run ag
 
 .PHONY: test
 test: ## everything that must hold: style, types, import contracts, all tests
-	@$(MAKE) --no-print-directory -j 2 programs lint
+	@$(MAKE) --no-print-directory -j 2 compiled programs lint
 	@$(MAKE) --no-print-directory -j 2 typecheck pytest
 
 .PHONY: programs
 programs: $(VENV)/.installed-dev
 	@$(BIN)/python -m triage_tui.setup --all
+
+# Each worker of the tests reads all of them, and those of a fresh clone would all compile the same ones first.
+# What is wrong with one is told where the tests run.
+.PHONY: compiled
+compiled: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest --collect-only -qq -p no:cacheprovider >/dev/null 2>&1 || :
 
 .PHONY: pytest
 pytest: programs

@@ -1,12 +1,15 @@
 """Every screen in two sizes and two themes, compared with the pictures kept here.
 
-One app visits all of them. `pytest tests/ui/test_screens.py --snapshot-update` keeps the pictures of now.
+One app of each size visits all of them. The theme changes before each screen, and where it is dark in one
+size it is light in the other: a theme is only what colours there are, which no size changes.
+`pytest tests/ui/test_screens.py --snapshot-update` keeps the pictures of now.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -114,26 +117,30 @@ def modal_screens() -> set[type[Screen[object]]]:
     return {kind for kind in found if issubclass(kind, ModalScreen) and "triage_tui" in kind.__module__}
 
 
-@pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=["80x24", "160x48"])
+@pytest.mark.parametrize(
+    ("size", "themes"), [((80, 24), THEMES), ((160, 48), THEMES[::-1])], ids=["80x24", "160x48"]
+)
 async def test_every_screen(
-    workspace: Path, actions: RecordedActions, snapshot: SnapshotAssertion, size: tuple[int, int]
+    workspace: Path,
+    actions: RecordedActions,
+    snapshot: SnapshotAssertion,
+    size: tuple[int, int],
+    themes: tuple[str, str],
 ) -> None:
-    app = TriageApp(workspace, actions=actions, theme=THEMES[0])
+    app = TriageApp(workspace, actions=actions, theme=themes[1])
     seen: set[type[Screen[object]]] = set()
     async with app.run_test(size=size) as pilot:
         await opened(pilot)
-        for name, keys in SCREENS.items():
+        for (name, keys), theme in zip(SCREENS.items(), cycle(themes), strict=False):
+            app.theme = theme
             for key in keys:
                 await pilot.press(key)
                 await quiet(pilot, app)
             seen.add(type(app.screen))
             filled = FILLED.get(name, "")
             await until(pilot, lambda filled=filled: filled in shown(app), name)  # type: ignore[misc]
-            for theme in THEMES:
-                app.theme = theme
-                await settle(pilot, app)
-                assert picture(app) == snapshot(name=f"{name}-{theme}", extension_class=Pictures), name
-            app.theme = THEMES[0]
+            await settle(pilot, app)
+            assert picture(app) == snapshot(name=f"{name}-{theme}", extension_class=Pictures), name
             await back_to_main(pilot, app)
     assert actions.calls == []
     missing = {kind for kind in modal_screens() if not any(issubclass(one, kind) for one in seen)}
