@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from triage_tui.campaign.discovery import inetd, inittab, openwrt, systemd
+from triage_tui.campaign.discovery import android, inetd, inittab, openwrt, own_init, systemd
 from triage_tui.campaign.discovery.found import Finds, LeftOut, Start
 from triage_tui.campaign.discovery.programs import DESCRIBING
 from triage_tui.campaign.discovery.root_view import MAX_STEPS, LongScriptError, RootView, TooMuchError
@@ -28,10 +28,11 @@ _INIT = {
     "procd": {**_KERNEL, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
     "busybox": {**_KERNEL, "PATH": "/sbin:/usr/sbin:/bin:/usr/bin", "SHELL": "/bin/sh", "USER": "root"},
     "sysvinit": {**_KERNEL, "PATH": "/sbin:/usr/sbin:/bin:/usr/bin", "SHELL": "/bin/sh"},
+    "android": {"PATH": "/sbin:/system/sbin:/system/bin:/system/xbin:/vendor/bin"},
     "": {**_KERNEL, "PATH": "/sbin:/usr/sbin:/bin:/usr/bin:/usr/local/sbin:/usr/local/bin"},
 }
-"""The environment in which each init starts programs: systemd.exec(5), procd's initd/init.c, busybox's
-init/init.c, sysvinit's init.c. "": none of these is in the root."""
+"""The environment in which each init starts programs: systemd.exec(5), Android's init.rc, procd's
+initd/init.c, busybox's init/init.c, sysvinit's init.c. "": none of these is in the root."""
 _INIT_PROGRAMS = ("/sbin/init", "/init", "/bin/init", "/usr/sbin/init", "/linuxrc")
 _SYSVINIT = frozenset(("init", "sysvinit", "init.sysvinit"))
 _SCRIPTS = (
@@ -82,7 +83,7 @@ class Found(msgspec.Struct, kw_only=True):
     """In the order in which the device would start them; without ids and hashes."""
     left_out: list[LeftOut]
     init: str
-    """"systemd", "procd", "busybox", "sysvinit", or "" where none was recognised."""
+    """"systemd", "android", "procd", "busybox", "sysvinit", or "" where none was recognised."""
 
 
 def discover(
@@ -134,6 +135,8 @@ def inner_root(place: Path) -> str:
 
 def init_of(view: RootView) -> str:
     """Return which init a root has; see `Found`."""
+    if any(view.is_file(path) for path in android.BEGINNINGS):
+        return "android"
     places = [real for path in _INIT_PROGRAMS if (real := view.canonical(path)) is not None]
     names = {posixpath.basename(place) for place in places}
     if "systemd" in names or any(view.is_file(f"{place}/systemd/systemd") for place in ("/lib", "/usr/lib")):
@@ -143,7 +146,10 @@ def init_of(view: RootView) -> str:
     if "busybox" in names:
         return "busybox"
     if names & _SYSVINIT and view.head("/sbin/init", 2) != b"#!":
-        return "busybox" if view.is_file("/bin/busybox") and not _has_runlevels(view) else "sysvinit"
+        if view.is_file("/bin/busybox") and not _has_runlevels(view):
+            return "busybox"
+        # sysvinit does nothing without one.
+        return "sysvinit" if view.is_file("/etc/inittab") or _has_runlevels(view) else ""
     return ""
 
 
@@ -172,6 +178,9 @@ class _Boot:
             self._began = bool(units)
         elif systemd.has_units(self._view):
             self._finds.leave_out("the units of systemd", "this root has another init", "/lib/systemd/system")
+        if self._init == "android":
+            android.find(self._finds)
+            self._began = True
         if not self._init:
             self._own_init()
         if self._init != "systemd":
@@ -189,10 +198,11 @@ class _Boot:
 
     def _own_init(self) -> None:
         """Tell of an init that starts services by itself: what it starts stands in its code."""
-        for path in _INIT_PROGRAMS:
+        for path in (*_INIT_PROGRAMS, "/sbin/preinit"):
             if self._view.head(path, 4) == b"\x7fELF":
                 why = "this init is a program of the vendor's own: what it starts itself stands in no script"
                 self._finds.leave_out(path, f"{why}, so name it in a target file", path)
+                own_init.find(self._finds, path, self._environment)
                 return
 
     def _of_unit(self, text: str, start: Start) -> None:

@@ -317,6 +317,10 @@ class Runner:
             return True
         if name in ("service", "invoke-rc.d", "rc-service") and len(words) > 2:
             path = f"/etc/init.d/{posixpath.basename(words[1])}"
+            if not follower.view.is_file(path):
+                follower.finds.leave_out(
+                    " ".join(words), f"there is no script {path} in the root", said.place
+                )
             follower.follow_file(path, [Value(word) for word in words[2:]], shell, said.place)
             return True
         if name == "rc" and len(words) == 2 and words[1] in _RUNLEVELS and follower.runlevel is not None:
