@@ -16,9 +16,12 @@ from triage_tui.guest.spec import LaunchSpec
 
 SCRIPT = """
 x=0; echo begin >/a; exec 5</bin/busybox 6>>/a; trap "echo trapped" USR1; umask 027
+cd /usr; /bin/busybox rm -r share; /bin/busybox mkdir share
+echo one >share/one; /bin/busybox ln share/one share/other
 while [ $x -lt 20 ]; do x=$((x+1)); echo line $x; echo to6 $x >&6; done
 while read z; do echo "got $z"; done </a
-kill -USR1 $$; umask; read -r y <&5; echo "${#y}"; exec 6>&-; echo end $x
+kill -USR1 $$; umask; echo more >>share/other; /bin/busybox ls share; /bin/busybox wc -l share/one
+ read -r y <&5; echo "${#y}"; exec 6>&-; echo end $x
 """
 
 
@@ -33,7 +36,14 @@ def test_a_shell_goes_on(rootfs: Callable[[str], Path], qemu_dir: Path, tmp_path
     assert after == before
     assert b"trapped\n0027\n" in after.output
     assert after.output.endswith(b"end 20\n")
-    assert [one.path for one in checkpoint.facts.changed] == ["/a"]
+    assert b"one\nother\n2 share/one\n" in after.output
+    changed = [(one.path, one.kind) for one in checkpoint.facts.changed]
+    share = [("", "replaced"), ("/one", "file"), ("/other", "name")]
+    assert changed == [
+        ("/a", "file"),
+        ("/usr", "directory"),
+        *((f"/usr/share{path}", kind) for path, kind in share),
+    ]
 
 
 @pytest.mark.parametrize("arch", ["mips", "aarch64", "x86_64", "riscv64", "ppc", "s390x"])

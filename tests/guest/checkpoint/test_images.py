@@ -245,6 +245,15 @@ def _another_pc(entry: dict[str, Any]) -> None:
     entry["ti_mips"]["gpregs"]["cp0_epc"] = 4
 
 
+def _twice(entry: dict[str, Any]) -> None:
+    if "pipe" in entry:
+        entry["id"] = 1
+
+
+def _bomb(entry: dict[str, Any]) -> None:
+    entry["mm_saved_auxv"] = [1] * 140_000
+
+
 def _alone(entry: dict[str, Any]) -> None:
     if entry["id"] == 12:
         entry["usk"]["peer"] = 6
@@ -295,6 +304,16 @@ _CHANGED = {"path": "/a", "kind": "file", "size": 4}
         (lambda d: facts(d, changed=[_CHANGED | {"path": "/../a"}]), "no path in the guest's root"),
         (lambda d: facts(d, changed=[_CHANGED | {"size": 1 << 40}]), "is cut off"),
         (lambda d: facts(d, changed=[_CHANGED | {"user": -1}]), "belongs to nobody"),
+        (lambda d: facts(d, changed=[_CHANGED | {"kind": "link", "target": "\ud800"}]), "cannot be"),
+        (lambda d: facts(d, changed=[_CHANGED | {"path": "/\ud800"}]), "no path in the guest's root"),
+        (lambda d: facts(d, changed=[_CHANGED | {"kind": "name", "target": "../a"}]), "no path in the guest"),
+        (lambda d: facts(d, mapped={"/a\0": "0"}), "no path in the guest's root"),
+        (lambda d: facts(d, seq=1 << 70), "numbers that cannot be"),
+        (lambda d: facts(d, attributes={"root": "/.."}), "no path in the guest's root"),
+        (lambda d: facts(d, attributes={"nice": 99}), "its priority is none"),
+        (lambda d: edited(d, "files.img", _twice), "names a file twice"),
+        (lambda d: edited(d, "mm-2.img", _bomb), "holds more than 131072 of mm_saved_auxv"),
+        (lambda d: os.truncate(d / "pages-1.img", 40 << 30), "no regular file of at most"),
         (lambda d: facts(d, streams={"1": "inet"}), "one of its streams is none"),
         (lambda d: facts(d, schema_version=9), "version 9"),
         (lambda d: facts(d, arch="vax"), "is not known"),

@@ -176,7 +176,8 @@ def open_pair(kind: int) -> tuple[int, int] | int:
 def put_back(path: bytes, entry: dict[str, Any], content_fd: int | None) -> int:
     """Have what a checkpoint says of `path` lie there, in the place of what does; 0 or -errno.
 
-    `entry` is {"kind", "mode", "user", "group", "mtime_ns", "target" (hex), "offset", "size"}; the bytes of a
+    `entry` is {"kind", "mode", "user", "group", "atime_ns", "mtime_ns", "target" (hex), "offset", "size"};
+    the kinds are those of `checkpoint.model.Kept`. A directory that is there stays as it is. The bytes of a
     file are those of `content_fd` from `offset` on. No link at the end of the path is followed.
     """
     if not path.startswith(b"/") or b".." in path.split(b"/") or path == b"/":
@@ -187,12 +188,12 @@ def put_back(path: bytes, entry: dict[str, Any], content_fd: int | None) -> int:
             if os.path.lexists(path) and (result := remove(path)) < 0:
                 return result
             _make(path, entry, content_fd)
-        if kind == "removed":
+        if kind in ("removed", "name"):
             return 0
         os.chown(path, entry["user"], entry["group"], follow_symlinks=False)
         if kind != "link":
             os.chmod(path, entry["mode"] & _MODE)
-        os.utime(path, ns=(entry["mtime_ns"], entry["mtime_ns"]), follow_symlinks=False)
+        os.utime(path, ns=(entry["atime_ns"], entry["mtime_ns"]), follow_symlinks=False)
     except OSError as error:
         return -(error.errno or errno.EIO)
     return 0
@@ -200,8 +201,13 @@ def put_back(path: bytes, entry: dict[str, Any], content_fd: int | None) -> int:
 
 def _make(path: bytes, entry: dict[str, Any], content_fd: int | None) -> None:
     match entry["kind"]:
-        case "directory":
+        case "directory" | "replaced":
             os.mkdir(path, 0o700)
+        case "name":
+            os.link(bytes.fromhex(entry["target"]), path, follow_symlinks=False)
+        case "socket":
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
+                one.bind(path)
         case "link":
             os.symlink(bytes.fromhex(entry["target"]), path)
         case "fifo":

@@ -191,7 +191,7 @@ def check_attributes(attributes: Attributes) -> Sequence[str]:
     wrong = []
     limits = [*attributes.limits.items(), *attributes.wishes.items()]
     numbers, values = [number for number, _ in limits], [value for _, both in limits for value in both]
-    if "\0" in attributes.name or len(attributes.name) > _LIMITS or not _is_encodable(attributes.name):
+    if "\0" in attributes.name or len(attributes.name) > _LIMITS or not is_encodable(attributes.name):
         wrong.append("its name is none")
     if not _PRCTL.issuperset(attributes.prctl) or not all(
         0 <= one < 1 << 64 for one in attributes.prctl.values()
@@ -206,7 +206,8 @@ def check_attributes(attributes: Attributes) -> Sequence[str]:
     return wrong
 
 
-def _is_encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
+    """Return whether a text stands for bytes: surrogates only in the place of bytes that are no UTF-8."""
     try:
         os.fsencode(text)
     except UnicodeError:

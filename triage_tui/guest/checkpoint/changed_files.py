@@ -54,6 +54,7 @@ def changed_files(
     """
     found: list[ChangedFile] = []
     written = 0
+    first_names: dict[int, str] = {}
     device = os.fstat(upper).st_dev
     for directory, name, path in _names(upper, device):
         if path in without:
@@ -67,17 +68,24 @@ def changed_files(
             mode=stat.S_IMODE(status.st_mode),
             user=users.inside(status.st_uid),
             group=groups.inside(status.st_gid),
+            atime_ns=status.st_atime_ns,
             mtime_ns=status.st_mtime_ns,
         )
         if stat.S_ISDIR(status.st_mode):
-            entry.kind = "directory"
+            entry.kind = "replaced" if _is_replaced(directory, name) else "directory"
         elif stat.S_ISLNK(status.st_mode):
             entry.kind, entry.target = "link", os.readlink(name, dir_fd=directory)
         elif stat.S_ISFIFO(status.st_mode):
             entry.kind = "fifo"
         elif stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
             entry.kind = "removed"
+        elif stat.S_ISSOCK(status.st_mode):
+            entry.kind = "socket"
+        elif stat.S_ISREG(status.st_mode) and status.st_ino in first_names:
+            entry.kind, entry.target = "name", first_names[status.st_ino]
         elif stat.S_ISREG(status.st_mode):
+            if status.st_nlink > 1:
+                first_names[status.st_ino] = path
             entry.offset, entry.size = written, status.st_size
             written += status.st_size
             if written > room:
@@ -86,7 +94,7 @@ def changed_files(
                 )
             _copy(directory, name, status.st_size, output)
         else:
-            # Sockets come back with their descriptors, devices with the root.
+            # Devices come back with the root.
             continue
         found.append(entry)
     return found
@@ -110,15 +118,28 @@ def _names(upper: int, device: int) -> Iterator[tuple[int, str, str]]:
             if stat.S_ISDIR(status.st_mode):
                 if len(stack) >= _MAX_DEPTH:
                     raise Obstacle(f"it has made more than {_MAX_DEPTH} directories inside one another")
-                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-                inner = os.open(name, flags, dir_fd=directory)
-                if any(_attribute(inner, key) == b"y" for key in _OPAQUE):
-                    os.close(inner)
-                    raise Obstacle(f"it has replaced the directory {path}/{name} as a whole")
+                inner = _open(name, directory, os.O_DIRECTORY)
                 stack.append((inner, f"{path}/{name}", sorted(os.listdir(inner))))
     finally:
         for directory, _path, _names_left in stack:
             os.close(directory)
+
+
+def _open(name: str, directory: int, flags: int) -> int:
+    """Open what is to be looked at, which does not count as an access wherever that can be had."""
+    flags |= os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(name, flags | os.O_NOATIME, dir_fd=directory)
+    except PermissionError:
+        return os.open(name, flags, dir_fd=directory)
+
+
+def _is_replaced(directory: int, name: str) -> bool:
+    inner = _open(name, directory, os.O_DIRECTORY)
+    try:
+        return any(_attribute(inner, key) == b"y" for key in _OPAQUE)
+    finally:
+        os.close(inner)
 
 
 def _attribute(fd: int, name: str) -> bytes:
@@ -128,7 +149,7 @@ def _attribute(fd: int, name: str) -> bytes:
 
 
 def _copy(directory: int, name: str, size: int, output: BinaryIO) -> None:
-    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    fd = _open(name, directory, os.O_NONBLOCK)
     with open(fd, "rb", buffering=0) as file:
         left = size
         while left:

@@ -29,8 +29,10 @@ _MAGIC = {
 """Kind of image -> its magic number, and the shape of its entries."""
 _FOLLOWED = {"pipes-data": "bytes", "sk-queues": "length"}
 """Kind of image -> the field that says how many raw bytes follow an entry."""
-MAX_IMAGE = 64 << 20
-"""Bytes of an image, the pages left out."""
+_MAX_IMAGE = 8 << 20
+"""Bytes of an image without raw bytes: enough for many mappings and files, and read in seconds."""
+MAX_FOLLOWED = 64 << 20
+"""Bytes of one with raw bytes, the pages left out."""
 _LENGTH = struct.Struct("<I")
 
 
@@ -90,7 +92,7 @@ def open_private(path: Path, most: int) -> tuple[int, int]:
     return fd, status.st_size
 
 
-def read_bounded(path: Path, most: int = MAX_IMAGE) -> bytes:
+def read_bounded(path: Path, most: int) -> bytes:
     """Return the content of a file of a checkpoint.
 
     Raises:
@@ -111,7 +113,8 @@ def read_image(directory: Path, name: str, most: int) -> list[tuple[Message, byt
         Damaged: it is not there, or no such image.
     """
     try:
-        return list(_entries(name, read_bounded(directory / name), most))
+        size = MAX_FOLLOWED if _kind(name) in _FOLLOWED else _MAX_IMAGE
+        return list(_entries(name, read_bounded(directory / name, size), most))
     except Damaged as error:
         raise Damaged(str(error) if name in str(error) else f"{name}: {error}") from None
 

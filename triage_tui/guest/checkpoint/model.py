@@ -18,7 +18,9 @@ FileKind = Literal[
 ]  # fmt: skip
 """What a descriptor leads to: "unix" is a local socket by itself, "pair" one of two that are connected with
 each other; the last three are the streams that every run has of its own."""
-Kept = Literal["file", "directory", "link", "fifo", "removed"]
+Kept = Literal["file", "directory", "replaced", "link", "name", "fifo", "socket", "removed"]
+"""What lies where: "replaced" is a directory in the place of the one that the root file system has there,
+"link" a symbolic one, "name" one more name of a file that comes before it."""
 
 
 class SocketOption(msgspec.Struct, frozen=True):
@@ -123,9 +125,11 @@ class ChangedFile(msgspec.Struct, kw_only=True):
     mode: int = 0
     user: int = 0
     group: int = 0
+    atime_ns: int = 0
+    """0: as `mtime_ns`."""
     mtime_ns: int = 0
     target: str = ""
-    """Of a link."""
+    """Of a link; of a name, the one that comes before it."""
     offset: int = 0
     """Where the bytes of a file begin in the image of the changed files."""
     size: int = 0

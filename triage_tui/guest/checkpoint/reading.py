@@ -16,7 +16,7 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, by_name, known_names
 from triage_tui.guest.checkpoint import messages
-from triage_tui.guest.checkpoint.attributes import check_attributes
+from triage_tui.guest.checkpoint.attributes import check_attributes, is_encodable
 from triage_tui.guest.checkpoint.core_images import pc_of, read_actions
 from triage_tui.guest.checkpoint.float_registers import MAX_STATE
 from triage_tui.guest.checkpoint.image_files import one, open_private, read_bounded, read_image
@@ -46,10 +46,11 @@ from triage_tui.runs.checkpoint_place import FACTS_FILE
 from triage_tui.runs.process_model import Mapping
 from triage_tui.text import safe_line
 
-MAX_AREAS, MAX_RUNS, MAX_FILES = 65_536, 1 << 20, 16_384
-MAX_PAGES = 64 << 30
+MAX_AREAS, MAX_RUNS, MAX_FILES = 65_536, 1 << 18, 16_384
+MAX_PAGES = 1 << 30
 """Bytes of a pages image, and of changed files."""
 _MAX_PIPE = 1 << 20
+_MAX_FACTS = 32 << 20
 _LOWEST, _HIGHEST_64 = 0x1000, 1 << 47
 _PIPES = ("pipe", "stdin", "stdout", "stderr")
 
@@ -75,13 +76,21 @@ def read_checkpoint(directory: Path) -> Checkpoint:
 
 def _facts(directory: Path) -> Facts:
     try:
-        facts = msgspec.convert(json.loads(read_bounded(directory / FACTS_FILE)), Facts, str_keys=True)
+        facts = msgspec.convert(
+            json.loads(read_bounded(directory / FACTS_FILE, _MAX_FACTS)), Facts, str_keys=True
+        )
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{FACTS_FILE} is damaged ({safe_line(str(error), 200)})") from None
     if facts.schema_version != 1:
         raise Damaged(f"it is of version {facts.schema_version}, and version 1 is known here")
     if facts.arch not in known_names():
         raise Damaged(f"its architecture {safe_line(facts.arch, 40)!r} is not known")
+    if len(facts.mapped) > MAX_AREAS:
+        raise Damaged(f"it names more than {MAX_AREAS} mapped files")
+    for path in facts.mapped:
+        _path(path)
+    if not all(0 <= number < 1 << 48 for number in (facts.seq, *facts.output.values())):
+        raise Damaged(f"{FACTS_FILE} holds numbers that cannot be")
     return facts
 
 
@@ -196,7 +205,8 @@ def _path(text: str) -> str:
     Raises:
         Damaged: it is none.
     """
-    if not text.startswith("/") or "\0" in text or len(text) > 4095 or ".." in text.split("/"):
+    wrong = not text.startswith("/") or "\0" in text or len(text) > 4095 or ".." in text.split("/")
+    if wrong or not is_encodable(text):
         raise Damaged(f"{safe_line(text, 60)!r} is no path in the guest's root")
     return text
 
@@ -205,10 +215,12 @@ def _files(directory: Path, facts: Facts) -> tuple[list[OpenFile], dict[int, str
     """Return the open files, and the path of everything with a name by its id."""
     found: list[OpenFile] = []
     paths: dict[int, str] = {}
+    ids: set[int] = set()
     for entry, _raw in read_image(directory, "files.img", MAX_FILES):
         number = entry["id"]
-        if number in paths or any(file.id == number for file in found[-1:]):
+        if number in ids:
             raise Damaged("files.img names a file twice")
+        ids.add(number)
         file = _file(entry, number)
         stream = facts.streams.get(number)
         if stream is not None:
@@ -393,11 +405,14 @@ def _check_changed(directory: Path, changed: list[ChangedFile]) -> None:
         pass
     for entry in changed:
         _path(entry.path)
-        if entry.path == "/" or "\0" in entry.target or len(entry.target) > 4095:
+        target = entry.target
+        if entry.path == "/" or "\0" in target or len(target) > 4095 or not is_encodable(target):
             raise Damaged("one of its changed files cannot be")
+        if entry.kind == "name":
+            _path(target)
         if not 0 <= entry.offset <= entry.offset + entry.size <= size or entry.size < 0:
             raise Damaged(f"{CHANGED_FILE} is cut off")
         if not (0 <= entry.user < 65536 and 0 <= entry.group < 65536 and 0 <= entry.mode <= 0o7777):
             raise Damaged("one of its changed files belongs to nobody")
-        if not -(1 << 62) < entry.mtime_ns < 1 << 62:
+        if not all(-(1 << 62) < time < 1 << 62 for time in (entry.atime_ns, entry.mtime_ns)):
             raise Damaged("one of its changed files is of no time")

@@ -18,9 +18,9 @@ from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell.cell import Cell
 from triage_tui.guest.checkpoint.action_table import set_action
 from triage_tui.guest.checkpoint.attributes import give_attributes
-from triage_tui.guest.checkpoint.fitting import open_changed
 from triage_tui.guest.checkpoint.injecting import PAGE, Injector
-from triage_tui.guest.checkpoint.model import ChangedFile, Checkpoint
+from triage_tui.guest.checkpoint.model import Checkpoint
+from triage_tui.guest.checkpoint.putting_back import put_files_back, put_times_back
 from triage_tui.guest.checkpoint.restoring_files import FileRestorer
 from triage_tui.guest.checkpoint.restoring_memory import MemoryRestorer, free_page
 from triage_tui.guest.checkpoint.restoring_threads import ThreadRestorer, Waiting
@@ -31,7 +31,6 @@ from triage_tui.guest.emulator.env_locator import Location
 from triage_tui.guest.host import host_memory, process
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.runs.process_model import Mapping
-from triage_tui.text import safe_line
 
 _WORD = struct.Struct("=Q")
 
@@ -93,6 +92,7 @@ def restore(
         if checkpoint.facts.clear_tid:
             injector.call("set_tid_address", checkpoint.facts.clear_tid)
         give_attributes(injector, pid, checkpoint.facts.attributes)
+    put_times_back(cell, checkpoint.facts.changed)
     for other in others:
         env = places().get(other.notification.tid)
         if env is None:
@@ -100,36 +100,6 @@ def restore(
         _restore_state(pid, arch, location, env, other.thread.state, checkpoint.areas)
     _restore_state(pid, arch, location, location.env, checkpoint.state, checkpoint.areas)
     return injector.calls, others
-
-
-def put_files_back(cell: Cell, directory: Path, changed: list[ChangedFile]) -> None:
-    """Change the guest's files as they were changed.
-
-    Raises:
-        TriageError: one of them cannot be.
-        OSError: the images cannot be read.
-    """
-    if not changed:
-        return
-    content = open_changed(directory)
-    try:
-        for one in changed:
-            entry: dict[str, object] = {
-                "kind": one.kind,
-                "mode": one.mode,
-                "user": 0 if cell.single_id else one.user,
-                "group": 0 if cell.single_id else one.group,
-                "mtime_ns": one.mtime_ns,
-                "target": os.fsencode(one.target).hex(),
-                "offset": one.offset,
-                "size": one.size,
-            }
-            fd = content if one.kind == "file" else None
-            result = cell.put_back(os.fsencode(one.path), entry, fd)
-            if result < 0:
-                raise TriageError(f"{safe_line(one.path, 200)} cannot be put back: {os.strerror(-result)}")
-    finally:
-        os.close(content)
 
 
 def _restore_state(

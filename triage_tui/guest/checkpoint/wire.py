@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from triage_tui.errors import TriageError
 
 _MAX_VARINT = 10
+_MAX_REPEATED = 1 << 17
+"""Values of one field of a message."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SCALARS = frozenset(("unsigned", "int", "zigzag", "bool"))
 
@@ -138,6 +140,8 @@ def decode(shapes: Mapping[str, Shape], name: str, data: bytes | memoryview) -> 
         values = _decoded(shapes, name, field, part)
         if field.repeated:
             message[key] += values
+            if len(message[key]) > _MAX_REPEATED:
+                raise Damaged(f"{name} holds more than {_MAX_REPEATED} of {key}")
         else:
             message[key] = values[-1]
     missing = [key for key, field in shape.items() if field.required and key not in message]
@@ -151,11 +155,12 @@ def _decoded(shapes: Mapping[str, Shape], name: str, field: Field, part: int | m
         if isinstance(part, int):
             return [_number(field.kind, part)]
         if field.repeated:
-            found, at = [], 0
-            while at < len(part):
+            found: list[Any] = []
+            at = 0
+            while at < len(part) and len(found) <= _MAX_REPEATED:
                 value, at = _read_varint(part, at)
                 found.append(_number(field.kind, value))
-            return found or []
+            return found
     elif field.kind == "fixed64" and isinstance(part, int):
         return [part]
     elif isinstance(part, memoryview):
