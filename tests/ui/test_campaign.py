@@ -19,7 +19,7 @@ from tests.ui.test_screens import Pictures, settle
 from triage_tui.campaign.model import CampaignState, Outcome
 from triage_tui.campaign.record import ProgressLog, held, read_campaign
 from triage_tui.ui.app import TriageApp
-from triage_tui.ui.campaign_data import ORDERS, advice, arranged, pace, passing, reckon
+from triage_tui.ui.campaign_data import ORDERS, advice, arranged, fitting, ordered, pace, passing, reckon
 from triage_tui.ui.campaign_rows import fit_name, progress_bar
 from triage_tui.ui.campaign_views import VIEWS, CampaignPlace, columns, rows_of
 from triage_tui.ui.screens.campaign_sheet import CampaignSheet
@@ -87,7 +87,7 @@ def test_a_filter_takes_words_and_terms() -> None:
     data = reckon(small())
 
     def found(text: str) -> list[int]:
-        return passing(data, text)
+        return list(passing(data, text))
 
     assert found("") == list(range(10))
     assert found("httpd7") == [7]
@@ -102,12 +102,30 @@ def test_a_filter_takes_words_and_terms() -> None:
     assert advice("stands:well") == ""
 
 
+def test_a_filter_of_stories_and_steps_is_about_their_texts_and_the_targets_behind() -> None:
+    data = reckon(small())
+    stories = data.statistics.stories
+
+    def found(text: str) -> list[str]:
+        fits = fitting(data, text)
+        return [one.key for one in stories if fits(one.targets, one.key)]
+
+    everything = [one.key for one in stories]
+    assert found("") == everything
+    assert found("stands:worse") == ["missing_device open(/dev/led) ENOENT"]
+    assert found("stands:well stands:stuck") == []
+    assert found("-missing_file stands:worse") == ["missing_device open(/dev/led) ENOENT"]
+    assert found("missing -stands:worse") == ["missing_file open(/etc/a.conf) ENOENT"]
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_each_order_shows_every_target_once(order: str) -> None:
     data = reckon(small())
-    entries = arranged(data, range(10), order, False, frozenset())
-    assert sorted(entry.place for entry in entries) == list(range(10))
-    folded = arranged(data, range(10), order, True, frozenset())
+    places = ordered(data, range(10), order)
+    assert sorted(places) == list(range(10))
+    first = {"worst first": 4, "cause": 4, "rung": 1, "longest": 0}.get(order, 0)
+    assert places[0] == first
+    folded = arranged(data, places, frozenset())
     assert sum(entry.size for entry in folded) == 10
     # The story of most targets first, and what is no story last.
     assert folded[0].heading == "missing_file open(/etc/a.conf) ENOENT"
@@ -123,11 +141,21 @@ def test_the_pace_is_said_only_of_a_campaign_that_is_at_work() -> None:
     assert pace(reckon(state), now) == "1.0 a minute, about 60 s left"
     state.campaign.started = "yesterday"
     assert pace(reckon(state), now) == ""
+    # One that was begun yesterday and goes on now goes as fast as it does now.
+    for number, minute in ((1, 0), (2, 2), (3, 4)):
+        state.last[target(number).target].at = f"2026-01-31T02:0{minute}:00+00:00"
+    for number in (0, 4, 5):
+        state.last[target(number).target].event = "started"
+    assert pace(reckon(state), now).startswith("0.3 a minute, ")
 
 
 def test_what_there_is_one_of_has_its_cell_in_the_bar() -> None:
     bar = progress_bar({"well": 9998, "worse": 1, "lost": 1}, 10_000, 20)
     assert sum(cell_len(text) for text, _ in bar) == 20
+    # It is full where no target waits, and not where one does.
+    full = progress_bar({"well": 6, "further": 6, "stuck": 2}, 14, 10)
+    assert [(len(text), role) for text, role in full] == [(5, "good"), (4, "info"), (1, "warn")]
+    assert progress_bar({"well": 9999, "waiting": 1}, 10_000, 20)[-1] == ("·", "faint")
     assert [role for _, role in progress_bar({"well": 1, "running": 1}, 100, 20)] == [
         "good",
         "accent",
@@ -326,5 +354,6 @@ def test_of_a_campaign_that_grows_only_what_happened_is_made_anew(tmp_path: Path
 def test_a_long_group_is_cut_before_the_name_of_a_target() -> None:
     assert fit_name("rootfs-e30121b4c1b5/udhcpc", 16) == "rootfs-e…/udhcpc"
     assert fit_name("a/httpd", 10) == "a/httpd   "
-    assert fit_name("a/a-name-that-is-long-itself", 16) == "a/a-name-that-i…"
+    assert fit_name("a/a-name-that-is-long-itself", 16) == "a-name-that-is-…"
+    assert fit_name("rootfs-7111d1f20b2b/hardware-tools-armhf", 19) == "hardware-tools-arm…"
     assert fit_name("one-name-and-no-group", 16) == "one-name-and-no…"

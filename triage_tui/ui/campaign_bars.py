@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from triage_tui.ui.campaign_data import CampaignData, pace
 from triage_tui.ui.campaign_rows import progress_bar
-from triage_tui.ui.campaign_views import VIEWS, CampaignPlace, shown_targets
+from triage_tui.ui.campaign_views import VIEWS, CampaignPlace
 from triage_tui.ui.rows import short
 from triage_tui.ui.widgets.bar import Item
 
@@ -29,8 +29,8 @@ def progress_items(data: CampaignData | None, width: int) -> Items:
     return left, right
 
 
-def view_items(data: CampaignData | None, place: CampaignPlace) -> Items:
-    """Return the views with what each has, and how the targets are shown."""
+def view_items(data: CampaignData | None, place: CampaignPlace, width: int) -> Items:
+    """Return the views with what each has, and how the targets are shown, on a screen of `width` cells."""
     counts: dict[str, int] = {}
     note: list[str] = []
     if data is not None:
@@ -42,8 +42,8 @@ def view_items(data: CampaignData | None, place: CampaignPlace) -> Items:
             "compared": len(data.comparison.targets) if data.comparison is not None else 0,
         }
         if place.view == "targets":
-            shown = len(shown_targets(data, place))
-            note += [short(place.title, 40)] if place.only is not None else []
+            shown = len(place.shown(data))
+            note += [short(place.title, max(10, min(40, width - 72)))] if place.only is not None else []
             note += [place.order] if place.order != "as given" else []
             note += [f"{shown} of these"] if shown != len(data.lines) else []
     items: list[Item] = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from heapq import nlargest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from triage_tui.campaign.comparing import compare
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from triage_tui.campaign.statistics import Statistics
 
 
+_PACED = 40
+"""Outcomes, the last ones, from which is told how fast a campaign goes."""
+
+
 class CampaignData(NamedTuple):
     """A campaign as it stands; nothing in it changes any more."""
 
@@ -28,10 +33,16 @@ class CampaignData(NamedTuple):
     """Target -> its place among the lines."""
     haystacks: Sequence[str]
     """For each line the text that words of a filter are looked for in, small letters."""
+    names: Sequence[str]
+    """For each line what it is sorted by, where that is its name."""
     statistics: Statistics
     gains: Sequence[Gain]
     unknown: Sequence[str]
     comparison: Comparison | None = None
+    since: str = ""
+    """When the first of the last outcomes came, from which the pace is told."""
+    recent: int = 0
+    """How many outcomes came since then."""
 
     @property
     def id(self) -> str:
@@ -47,13 +58,18 @@ def reckon(
     `known` is what was reckoned of an earlier reading of the same campaign: of targets to which nothing
     happened since, what was made then is taken.
     """
-    found, haystacks = _lines(state, known)
+    found, haystacks, names = _lines(state, known)
     counted = count(state)
+    # Of a campaign that was gone on with, the whole time says nothing of how fast it goes now.
+    newest = nlargest(_PACED, (one.at for one in state.last.values() if one.event == "finished"))
     return CampaignData(
         state=state,
         lines=found,
         places={line.target: place for place, line in enumerate(found)},
         haystacks=haystacks,
+        names=names,
+        since=newest[-1] if newest else "",
+        recent=max(0, len(newest) - 1),
         statistics=counted,
         gains=gains(state, counted),
         unknown=[*unknown(state, counted), *state.problems],
@@ -61,17 +77,21 @@ def reckon(
     )
 
 
-def _lines(state: CampaignState, known: CampaignData | None) -> tuple[list[TargetLine], list[str]]:
+def _lines(state: CampaignState, known: CampaignData | None) -> tuple[list[TargetLine], list[str], list[str]]:
     if known is None or known.state.targets is not state.targets or known.state.running != state.running:
         found = lines(state)
-        return found, [_haystack(line) for line in found]
+        return found, [_haystack(line) for line in found], [_sorted_by(line) for line in found]
     found, haystacks = list(known.lines), list(known.haystacks)
     last, then = state.last, known.state.last
     for place, target in enumerate(state.targets):
         if last.get(target.target) is not then.get(target.target):
             found[place] = line_of(state, target)
             haystacks[place] = _haystack(found[place])
-    return found, haystacks
+    return found, haystacks, list(known.names)
+
+
+def _sorted_by(line: TargetLine) -> str:
+    return "\0".join((line.group, line.name, line.origin)).lower()
 
 
 def _haystack(line: TargetLine) -> str:
@@ -94,22 +114,46 @@ KEYS: dict[str, Callable[[TargetLine], str]] = {
 """What a term of the filter may begin with, and what it is compared with, from its beginning."""
 
 
-def passing(data: CampaignData, text: str) -> list[int]:
-    """Return the places of the targets that pass a filter: words and `key:value`, `-` or `!` negates."""
-    found: Sequence[int] = range(len(data.lines))
+def _terms_of(text: str) -> Iterator[tuple[str, str, bool]]:
+    """Yield the terms of a filter: the key or "", the text, and whether it is to be absent."""
     for word in text.lower().split():
         negated = word[0] in "-!" and not word.startswith("--")
         term = word[1:] if negated else word
         key, colon, value = term.partition(":")
-        if colon and key in KEYS:
-            if value:
-                told = KEYS[key]
-                found = [
-                    place for place in found if told(data.lines[place]).lower().startswith(value) != negated
-                ]
-        elif term:
-            found = [place for place in found if (term in data.haystacks[place]) != negated]
-    return list(found)
+        key, value = (key, value) if colon and key in KEYS else ("", term)
+        if value:
+            yield key, value, negated
+
+
+def passing(data: CampaignData, text: str) -> Sequence[int]:
+    """Return the places of the targets that pass a filter: words and `key:value`, `-` or `!` negates."""
+    found: Sequence[int] = range(len(data.lines))
+    for key, value, negated in _terms_of(text):
+        if key:
+            told = KEYS[key]
+            found = [place for place in found if told(data.lines[place]).lower().startswith(value) != negated]
+        else:
+            found = [place for place in found if (value in data.haystacks[place]) != negated]
+    return found
+
+
+def fitting(data: CampaignData, text: str) -> Callable[..., bool]:
+    """Return what tells whether a row that is no target passes a filter, from its targets and its texts.
+
+    Words are looked for in its texts; terms with a key are about the targets behind it, of which one passes.
+    """
+    terms = list(_terms_of(text))
+    words = [(value, negated) for key, value, negated in terms if not key]
+    keyed = " ".join(f"{'-' if negated else ''}{key}:{value}" for key, value, negated in terms if key)
+    among = {data.lines[place].target for place in passing(data, keyed)} if keyed else None
+
+    def fits(targets: Iterable[str], *texts: str) -> bool:
+        told = " ".join(texts).lower()
+        return all((word in told) != negated for word, negated in words) and (
+            among is None or not among.isdisjoint(targets)
+        )
+
+    return fits
 
 
 def advice(text: str) -> str:
@@ -134,7 +178,7 @@ ORDERS: dict[str, Callable[[TargetLine], Any] | None] = {
     "worst first": lambda line: (_WORST.get(line.standing, 0), not line.story, line.story),
     "cause": lambda line: (not line.story, line.story),
     "rung": lambda line: _RUNGS.get(line.rung, len(_RUNGS)),
-    "name": lambda line: (line.group.lower(), line.name.lower(), line.origin),
+    "name": None,
     "longest": lambda line: -line.seconds,
 }
 """Orders of the targets by name; those that are equal in one stay as they were given."""
@@ -160,16 +204,24 @@ class Entry(NamedTuple):
     opened: bool = False
 
 
-def arranged(
-    data: CampaignData, places: Sequence[int], order: str, folded: bool, opened: frozenset[str]
-) -> list[Entry]:
-    """Return the rows for targets in an order; `folded` puts them below the headings of their stories."""
+def ordered(data: CampaignData, places: Sequence[int], order: str) -> Sequence[int]:
+    """Return the places of targets in an order."""
+    if order == "name":
+        return sorted(places, key=data.names.__getitem__)
     key = ORDERS[order]
-    chosen = sorted(places, key=lambda place: key(data.lines[place])) if key is not None else list(places)
-    if not folded:
-        return [Entry(place) for place in chosen]
+    if key is None:
+        return places
+    # Few of them differ, and to compare each with each would be felt at ten thousand.
+    equal: dict[Any, list[int]] = {}
+    for place in places:
+        equal.setdefault(key(data.lines[place]), []).append(place)
+    return [place for one in sorted(equal) for place in equal[one]]
+
+
+def arranged(data: CampaignData, places: Sequence[int], opened: frozenset[str]) -> list[Entry]:
+    """Return the rows of targets, in their order, below the headings of their stories."""
     groups: dict[str, list[int]] = {}
-    for place in chosen:
+    for place in places:
         groups.setdefault(heading_of(data.lines[place]), []).append(place)
     rows: list[Entry] = []
     # The story of most targets first; those without one last.
@@ -187,8 +239,11 @@ def pace(data: CampaignData, now: datetime | None = None) -> str:
     counted, campaign = data.statistics, data.state.campaign
     if not data.state.running or not counted.done:
         return ""
+    since, came = (
+        (data.since, data.recent) if data.recent and data.since else (campaign.started, counted.done)
+    )
     try:
-        began = datetime.fromisoformat(campaign.started)
+        began = datetime.fromisoformat(since)
         passed = ((now or datetime.now(began.tzinfo)) - began).total_seconds()
     except (ValueError, OverflowError, TypeError):
         return ""
@@ -197,7 +252,7 @@ def pace(data: CampaignData, now: datetime | None = None) -> str:
     left = counted.targets - sum(
         number for name, number in counted.standings.items() if name not in ("waiting", "running")
     )
-    rate = counted.done / passed
+    rate = came / passed
     return f"{rate * 60:.1f} a minute, about {_long(left / rate)} left" if left > 0 else ""
 
 

@@ -110,8 +110,9 @@ def fit_name(name: str, width: int) -> str:
     """Return what a target is called in exactly `width` cells: its group is cut first, its own name last."""
     group, slash, own = name.rpartition("/")
     room = width - cell_len(own) - 1
-    if cell_len(name) > width and slash and room > 1:
-        name = f"{clip(group, room)}/{own}"
+    if cell_len(name) > width and slash:
+        # Where there is no room for both, the own name tells one target of a root from another.
+        name = f"{clip(group, room)}/{own}" if room > 1 else own
     return fit(name, width)
 
 
@@ -143,15 +144,19 @@ def _target_parts(
 
 def story_head(width: int) -> str:
     """Return the names of the columns of stories."""
-    cause = fit("cause of the first run", max(10, width - 47))
+    cause = fit("cause of the first run", _cause_room(width))
     return f" {'targets':>7} {'programs':>8}  {cause} how they stand now"
+
+
+def _cause_room(width: int) -> int:
+    return max(10, width - (47 if width >= WIDE else 40))
 
 
 def story_row(story: Story, width: int) -> Row:
     """Return the row of a story."""
     key = short(story.key, 400) or NO_CAUSE
     told = ", ".join(f"{number} {name}" for name, number in story.standings.items())
-    room = max(10, width - 47)
+    room = _cause_room(width)
     parts: tuple[Part, ...] = (
         (f" {len(story.targets):>7}", "strong"),
         (f" {story.programs:>8}  ", "muted"),
@@ -258,16 +263,16 @@ def compared_row(one: Compared, width: int, place: int) -> Row:
 def progress_bar(standings: Mapping[str, int], total: int, cells: int) -> list[Part]:
     """Return a bar of `cells` in which each standing has its share, and at least one where it is there."""
     order = ("well", "further", "stuck", "unknown", "worse", "refused", "lost", "cancelled", "running")
-    parts: list[Part] = []
-    left = cells
-    for name in order:
-        number = standings.get(name, 0)
-        if not number or left <= 0:
-            continue
-        size = min(left, max(1, round(cells * number / max(1, total))))
-        sign = "░" if name == "running" else "█"
-        parts.append((sign * size, _ROLES[name]))
-        left -= size
-    if left > 0:
-        parts.append(("·" * left, "faint"))
+    there = [name for name in order if standings.get(name, 0)][:cells]
+    sizes = {name: max(1, round(cells * standings[name] / max(1, total))) for name in there}
+    # Rounding must neither fill the bar while some wait nor leave it open when none does.
+    left = round(cells * sum(standings[name] for name in there) / max(1, total))
+    if standings.get("waiting", 0):
+        left = min(left, cells - 1)
+    while sizes and (over := sum(sizes.values()) - max(left, len(sizes))):
+        largest = max(sizes, key=lambda name: sizes[name])
+        sizes[largest] -= 1 if over > 0 else -1
+    parts = [(("░" if name == "running" else "█") * size, _ROLES[name]) for name, size in sizes.items()]
+    if (rest := cells - sum(sizes.values())) > 0:
+        parts.append(("·" * rest, "faint"))
     return parts

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from triage_tui.ui.campaign_data import ORDERS, CampaignData, Entry, arranged, heading_of, passing
+from triage_tui.ui.campaign_data import (
+    ORDERS,
+    CampaignData,
+    Entry,
+    arranged,
+    fitting,
+    heading_of,
+    ordered,
+    passing,
+)
 from triage_tui.ui.campaign_rows import (
+    NO_CAUSE,
     What,
     compared_row,
     compared_summary,
@@ -64,6 +74,18 @@ class CampaignPlace:
         self.trail: list[Step] = []
         self.compare = ""
         """The campaign that somebody chose to hold it against."""
+        self._passed: tuple[CampaignData, str, frozenset[str] | None, Sequence[int]] | None = None
+
+    def shown(self, data: CampaignData) -> Sequence[int]:
+        """Return the places of the targets that pass the filter, and lie behind what was opened."""
+        known = self._passed
+        if known is None or known[0] is not data or known[1:3] != (self.filter, self.only):
+            found = passing(data, self.filter)
+            if self.only is not None:
+                among = {data.places[name] for name in self.only if name in data.places}
+                found = [one for one in found if one in among]
+            known = self._passed = (data, self.filter, self.only, found)
+        return known[3]
 
     def look_at(self, campaign: str) -> None:
         """Go to another campaign: what was opened in the one before is not there."""
@@ -119,14 +141,18 @@ def rows_of(data: CampaignData, place: CampaignPlace, width: int) -> tuple[Rows,
     """Return the rows of the view that is chosen, `width` cells wide, and the row of the cursor."""
     match place.view:
         case "stories":
-            stories = [one for one in data.statistics.stories if _fits(place, one.key, one.headline)]
+            fits = fitting(data, place.filter)
+            stories = [
+                one for one in data.statistics.stories if fits(one.targets, one.key or NO_CAUSE, one.headline)
+            ]
             made = MadeRows(len(stories), lambda index, width: story_row(stories[index], width))
             return made, _at(place, [one.key for one in stories])
         case "rules":
+            fits = fitting(data, place.filter)
             rules = [
                 (number, one)
                 for number, one in enumerate(data.statistics.rules)
-                if _fits(place, one.title, one.template)
+                if fits(one.tried, one.title, one.template)
             ]
             made = MadeRows(
                 len(rules), lambda index, width: rule_row(rules[index][1], width, rules[index][0])
@@ -140,19 +166,11 @@ def rows_of(data: CampaignData, place: CampaignPlace, width: int) -> tuple[Rows,
             return _target_rows(data, place)
 
 
-def shown_targets(data: CampaignData, place: CampaignPlace) -> list[int]:
-    """Return the places of the targets that pass the filter, and lie behind what was opened."""
-    chosen = passing(data, place.filter)
-    if place.only is not None:
-        chosen = [one for one in chosen if data.lines[one].target in place.only]
-    return chosen
-
-
 def behind(data: CampaignData, place: CampaignPlace, what: What) -> Sequence[str]:
     """Return the targets behind a row."""
     match what.kind:
         case "story" if place.view == "targets":
-            shown = (data.lines[one] for one in shown_targets(data, place))
+            shown = (data.lines[one] for one in place.shown(data))
             return [line.target for line in shown if heading_of(line) == what.key]
         case "story":
             return next((one.targets for one in data.statistics.stories if one.key == what.key), [])
@@ -170,12 +188,16 @@ def last_run(line: TargetLine) -> str:
 
 
 def _target_rows(data: CampaignData, place: CampaignPlace) -> tuple[Rows, int]:
-    entries = arranged(data, shown_targets(data, place), place.order, place.folded, place.opened)
+    what, chosen = place.what, ordered(data, place.shown(data), place.order)
+    kept = data.places.get(what.key, -1) if what is not None and what.kind == "target" else -1
+    if not place.folded:
+        # Of ten thousand only those that are seen are made.
+        made = MadeRows(len(chosen), lambda index, width: target_row(data, Entry(chosen[index]), width))
+        return made, chosen.index(kept) if kept in chosen else 0
+    entries = arranged(data, chosen, place.opened)
     made = MadeRows(len(entries), lambda index, width: target_row(data, entries[index], width))
-    what = place.what
     if what is None:
         return made, 0
-    kept = data.places.get(what.key, -1) if what.kind == "target" else -1
     return made, next((n for n, one in enumerate(entries) if _is_it(one, what, kept)), 0)
 
 
@@ -186,7 +208,8 @@ def _is_it(entry: Entry, what: What, kept: int) -> bool:
 
 
 def _next_rows(data: CampaignData, place: CampaignPlace, width: int) -> tuple[Rows, int]:
-    steps = [(number, one) for number, one in enumerate(data.gains) if _fits(place, one.says, *one.how)]
+    fits = fitting(data, place.filter)
+    steps = [(number, one) for number, one in enumerate(data.gains) if fits(one.targets, one.says, *one.how)]
     rows = ListRows(lambda width: gain_rows(data, steps, width))
     if place.what is None:
         return rows, 0
@@ -199,10 +222,11 @@ def _compared_rows(data: CampaignData, place: CampaignPlace, width: int) -> tupl
     found = data.comparison
     if found is None:
         return Rows(), 0
+    fits = fitting(data, place.filter)
     changed = [
         (number, one)
         for number, one in enumerate(found.targets)
-        if one.change != "same" and _fits(place, one.name, one.group, one.change, one.was, one.now)
+        if one.change != "same" and fits((one.after,), one.name, one.group, one.change, one.was, one.now)
     ]
     made = MadeRows(
         len(changed), lambda index, width: compared_row(changed[index][1], width, changed[index][0])
@@ -213,12 +237,6 @@ def _compared_rows(data: CampaignData, place: CampaignPlace, width: int) -> tupl
         return rows, 0
     rows.layout(width)
     return rows, len(rows) - len(made) + keys.index(place.what.key)
-
-
-def _fits(place: CampaignPlace, *texts: str) -> bool:
-    """Tell whether texts hold all words of the filter."""
-    told = " ".join(texts).lower()
-    return all(word in told for word in place.filter.lower().split())
 
 
 def _at(place: CampaignPlace, keys: Sequence[str]) -> int:

@@ -39,7 +39,7 @@ from triage_tui.ui.widgets.line_view import LineView
 
 NONE_YET = "No campaign in this workspace yet: `triage-tui campaign --rootfs DIR` begins one."
 _EMPTY = {
-    "targets": "No target passes the filter.",
+    "targets": "No target is behind this.",
     "rules": "No rule was tried yet.",
     "stories": "No target stopped for anything yet.",
     "next": "Nothing is left to do: no target needs anything that is known.",
@@ -196,6 +196,8 @@ class CampaignSheet(Sheet):
         if data is not None:
             rows, cursor = rows_of(data, self._place, view.content_width)
             empty = _EMPTY[self._place.view] if data.lines else "This campaign has no targets."
+            if data.lines and self._place.filter and (data.comparison or self._place.view != "compared"):
+                empty = "Nothing passes the filter."
             note = self._note if self._place.view == "compared" else ""
             top = view.scroll_offset.y if cursor == view.cursor else None
             view.set_rows(rows, cursor=cursor, empty=note or empty)
@@ -219,7 +221,7 @@ class CampaignSheet(Sheet):
         frame.border_title = Content(name)
         frame.border_subtitle = Content(self._keys)
         self.query_one("#campaign-progress", Bar).set_items(*progress_items(data, self.size.width))
-        self.query_one("#campaign-views", Bar).set_items(*view_items(data, self._place))
+        self.query_one("#campaign-views", Bar).set_items(*view_items(data, self._place, self.size.width))
         text = columns(place.view, max(20, self._list.content_width)) if data is not None else ""
         self.query_one("#campaign-columns", Bar).set_items([Item(text, "faint")])
 

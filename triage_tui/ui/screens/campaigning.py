@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from triage_tui.text import number_of
@@ -17,8 +19,10 @@ class CampaigningScreen(RolloutScreen):
 
     _campaign_place: CampaignPlace | None = None
 
-    def action_campaigns(self) -> None:
+    async def action_campaigns(self) -> None:
         """Show the newest campaign, or the one that was looked at last as it was looked at."""
+        # It needs much, which is imported beside the keys.
+        await asyncio.to_thread(import_module, "triage_tui.ui.screens.campaign_sheet")
         from triage_tui.ui.campaign_views import CampaignPlace
         from triage_tui.ui.screens.campaign_sheet import CampaignSheet
 
