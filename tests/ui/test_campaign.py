@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -205,7 +206,10 @@ def _ids() -> object:
     return lambda _place: run_id(next(numbers))
 
 
-async def test_no_campaign_and_a_broken_one_are_said(workspace: Path, actions: RecordedActions) -> None:
+async def test_no_campaign_and_a_broken_one_are_said(
+    workspace: Path, actions: RecordedActions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("triage_tui.ui.screens.campaign_sheet.LOOK_FOR_EVERY_S", 0.05)
     app = TriageApp(workspace, actions=actions)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
@@ -224,8 +228,16 @@ async def test_no_campaign_and_a_broken_one_are_said(workspace: Path, actions: R
         other = on_disk(workspace, small())
         (state.dir / "campaign.json").write_bytes((other.dir / "campaign.json").read_bytes())
         await sheet(pilot, app, "a/httpd3")
+        # One that began since is there to turn to, and one that is gone can be left.
+        await until(pilot, lambda: "[ ] campaigns" in shown(app), "the newer campaign")
+        await pilot.press("left_square_bracket")
+        await sheet(pilot, app, f"Campaign {other.dir.name} ended")
         await pilot.press("left_square_bracket")
         await until(pilot, lambda: "This is the newest campaign" in said(app))
+        shutil.rmtree(other.dir)
+        await sheet(pilot, app, "This campaign cannot be shown: ")
+        await pilot.press("right_square_bracket")
+        await sheet(pilot, app, "a/httpd3")
 
 
 async def test_lines_that_cannot_be_read_cost_no_other(workspace: Path, actions: RecordedActions) -> None:

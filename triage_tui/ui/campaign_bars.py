@@ -39,7 +39,9 @@ def view_items(data: CampaignData | None, place: CampaignPlace, width: int) -> I
             "stories": len(data.statistics.stories),
             "rules": len(data.statistics.rules),
             "next": len(data.gains),
-            "compared": len(data.comparison.targets) if data.comparison is not None else 0,
+            "compared": sum(one.change != "same" for one in data.comparison.targets)
+            if data.comparison
+            else 0,
         }
         if place.view == "targets":
             shown = len(place.shown(data))

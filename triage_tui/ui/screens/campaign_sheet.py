@@ -45,6 +45,8 @@ _EMPTY = {
     "next": "Nothing is left to do: no target needs anything that is known.",
     "compared": "Press c to hold it against an earlier campaign.",
 }
+LOOK_FOR_EVERY_S = 2.0
+"""How often campaigns are looked for that began, or are gone."""
 _OFFERED = 8
 """Campaigns that are offered to be compared with."""
 
@@ -100,19 +102,24 @@ class CampaignSheet(Sheet):
         self.query_one("#help-find", Field).display = bool(self._place.filter)
         self._to_rows()
         self._show()
+        self._look_for()
+        self.set_interval(LOOK_FOR_EVERY_S, self._look_for)
+
+    def _look_for(self) -> None:
+        """Look which campaigns there are, in a thread."""
 
         def work() -> None:
             names = campaign_ids(self._workspace)
             self.app.call_from_thread(self._named, names)
 
-        self.run_worker(work, thread=True, group="campaigns", exit_on_error=False)
+        self.run_worker(work, thread=True, group="campaigns", exclusive=True, exit_on_error=False)
 
     def _named(self, names: list[str]) -> None:
-        """Begin to follow the campaign that was looked at last, or the newest."""
-        if not self.is_attached:
+        """Follow the campaign that was looked at last, or the newest; others are there to turn to."""
+        if not self.is_attached or names == self._names:
             return
         self._names = names
-        if names:
+        if names and self._follower is None:
             known = self._place.campaign in names
             self._look_at(self._place.campaign if known else names[0])
         self._show()
@@ -274,14 +281,17 @@ class CampaignSheet(Sheet):
 
     def action_other(self, step: int) -> None:
         """Go to an older campaign (1) or a newer one (-1)."""
-        names = self._names or []
-        if self._place.campaign in names:
-            index = names.index(self._place.campaign) + step
-            if 0 <= index < len(names):
-                self._look_at(names[index])
-                self._show()
-            else:
-                self._tell("This is the oldest campaign." if step > 0 else "This is the newest campaign.")
+        here = self._place.campaign
+        # The one that is shown may be gone; it has its place all the same.
+        names = sorted({here, *(self._names or ())} - {""}, reverse=True)
+        if not names:
+            return
+        index = names.index(here) + step
+        if 0 <= index < len(names):
+            self._look_at(names[index])
+            self._show()
+        else:
+            self._tell("This is the oldest campaign." if step > 0 else "This is the newest campaign.")
 
     def action_compare(self) -> None:
         """Ask which campaign it is to be held against."""
