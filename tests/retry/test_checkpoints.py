@@ -15,6 +15,8 @@ from triage_tui.guest.spec import TriggerLimits
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.rounds.loop import run_rounds
 from triage_tui.retry.start import Start
+from triage_tui.retry.tracing.finding import find
+from triage_tui.retry.tracing.trace import make_trace
 from triage_tui.retry.trials.each_rule import try_each
 from triage_tui.retry.trials.trial import Bounds
 from triage_tui.retry.workspace import Workspace
@@ -72,6 +74,14 @@ def test_a_retry_goes_on_from_a_checkpoint_with_new_rules(
     assert verdicts["Give the program the file /var/log/messages"][0] == "progressed"
     assert [one.why for one in tried.tried if not one.verdict] == ["the limit of 2 runs is reached"]
     assert [path.name for path in workspace.runs_dir.iterdir()] == [first.run_id]
+    # It is on record, and traced to what proposed it.
+    trace = make_trace(workspace, find(workspace, first.run_id))
+    (trial,) = (step for step in trace.steps if step.kind == "trial")
+    assert trial.audit > 0
+    assert {trace.steps[number - 1].kind for number in trial.because} == {"proposal"}
+    best, *others = trial.figures
+    assert (best.before.split()[0], best.after.split()[0]) == ("sideways", "progressed")
+    assert all("the limit of 2 runs is reached" in one.after for one in others)
 
     LocalActions(workspace).approve(
         first.run_id, first.diagnosis.proposals[0].files if first.diagnosis else []

@@ -187,6 +187,17 @@ def test_a_number_names_a_run_as_everywhere(workspace: Workspace) -> None:
         find(workspace, "fix", "rule")
 
 
+def test_what_was_tried_with_a_rule_is_part_of_its_trace(workspace: Workspace) -> None:
+    first, *_ = runs_of(workspace)
+    (rule,) = rules_of(traced(workspace, first))
+    for proposal in workspace.load(first).diagnosis.proposals:  # type: ignore[union-attr]
+        told = {"proposals": [proposal.id], "verdict": "better", "says": f"with {proposal.title}"}
+        append_event(workspace.runs_dir / first, "counterfactual", told)
+    (trial,) = (step for step in traced(workspace, rule).steps if step.kind == "trial")
+    assert "with Give the program the file" in trial.says
+    assert len([step for step in traced(workspace, first).steps if step.kind == "trial"]) > 1
+
+
 def test_a_story_is_traced_over_its_runs(workspace: Workspace) -> None:
     first = runs_of(workspace)[0]
     story = next(story_of(run) for run in list_runs(workspace.runs_dir) if run.run_id == first)
@@ -227,6 +238,8 @@ def test_hostile_text_is_inert(workspace: Workspace) -> None:
     append_event(
         workspace.runs_dir / first, "retry_finished", {"run": attack, "reasons": [attack], "links": [attack]}
     )
+    for tried in (attack, [attack, {"proposal": attack, "verdict": [attack], "calls": 10**400}, {}]):
+        append_event(workspace.runs_dir / first, "each_rule", {"tried": tried, "proposals": attack})
     for odd in (True, 10**400, [attack], None):
         append_event(workspace.runs_dir / first, "checkpoint", {"bytes": odd})
         append_event(workspace.runs_dir / first, "activated", {"generation": odd, "parent": odd})

@@ -23,7 +23,7 @@ NOTED = frozenset(
     [
         "proposed", "edited", "approved", "rejected", "dropped", "reconsidered", "decision", "retry_started",
         "retry_finished", "needs_person", "experiment_started", "experiment_finished", "counterfactual",
-        "minimised", "bisected",
+        "minimised", "bisected", "each_rule",
     ]
 )  # fmt: skip
 """Kinds of events that get a line. What becomes active gets its own from the rulebook itself."""
@@ -72,7 +72,7 @@ def _says(kind: str, payload: dict[str, Any]) -> str:
             return ": ".join(filter(None, [proposals, _text(payload, "reason"), seen, although, allowed]))
         case "counterfactual":
             return f"{_text(payload, 'verdict')}: {_text(payload, 'says')}"
-        case "minimised" | "bisected":
+        case "minimised" | "bisected" | "each_rule":
             return _text(payload, "says")
         case "dropped":
             return ": ".join(filter(None, [", ".join(_texts(payload.get("what"))), _text(payload, "reason")]))

@@ -56,7 +56,7 @@ KINDS = frozenset(
         "resumed", "retry_started", "retry_finished", "rolled_back", "ended", "holder_lost", "needs_person",
         "dropped", "reconsidered", "experiment_started", "experiment_rules", "experiment_asked",
         "experiment_answered", "experiment_finished", "analyzed", "log_added",
-        "reopened", "counterfactual", "minimised", "bisected", "campaign", "checkpoint",
+        "reopened", "counterfactual", "minimised", "bisected", "each_rule", "campaign", "checkpoint",
     ]
 )  # fmt: skip
 

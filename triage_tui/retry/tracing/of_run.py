@@ -12,6 +12,7 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.retry.tracing.building import Building, names_of, time_of
 from triage_tui.retry.tracing.model import Changed, Reference, TracedRule
+from triage_tui.retry.tracing.trials import TRIALS, figures_of, says_of, word_of
 from triage_tui.rulebook import patches
 from triage_tui.rulebook.manifest import Generation
 from triage_tui.rulebook.rulefile import parse
@@ -45,11 +46,6 @@ _HOW = {
     "retry": "ran again from the start, with the rules that were active",
     "resume": "the frozen guest went on, with the rules that were active",
     "checkpoint": "a new guest went on from the checkpoint, with the rules that were active",
-}
-_TRIALS = {
-    "counterfactual": "both futures of a rule were run",
-    "minimised": "which rules are needed was tried",
-    "bisected": "which rules are to blame was tried",
 }
 
 
@@ -107,7 +103,7 @@ class _OneRun:
         why = trigger.detail
         campaign = next((event for event in run.events if event.kind == "campaign"), None)
         if campaign is not None:
-            why = "; ".join(filter(None, [why, f"of campaign {_word(campaign, 'campaign', 'id')}"]))
+            why = "; ".join(filter(None, [why, f"of campaign {word_of(campaign, 'campaign', 'id')}"]))
         return self._add(
             "stop",
             says,
@@ -167,7 +163,8 @@ class _OneRun:
         return self._add("hypothesis", says, event, why=why, because=because, actor="")
 
     def _evidence(self, claim: Evidence, stop: int, against: bool) -> int:
-        key = f"{claim.link} {against}"
+        # Two hypotheses may say different things of one place.
+        key = f"{claim.link} {against} {claim.says}"
         if key not in self._cited:
             reference = self._building.cited(self._run, claim.link, claim.says)
             if not claim.supported:
@@ -212,7 +209,7 @@ class _OneRun:
             case "approved":
                 self._approved(event)
             case "edited" if self._concerns(event, "file"):
-                rule = TracedRule(file=_word(event, "file"), sha256=_word(event, "sha256"))
+                rule = TracedRule(file=word_of(event, "file"), sha256=word_of(event, "sha256"))
                 self._decide(event, f"edited {rule.file}", rules=[rule])
             case "rejected" | "dropped" | "reconsidered" | "decision" if not self._only or self._concerns(
                 event, "what"
@@ -220,7 +217,7 @@ class _OneRun:
                 said = ": ".join(
                     filter(None, [_DECISIONS[event.kind], ", ".join(names_of(event.payload.get("what")))])
                 )
-                said += f": {_word(event, 'action')}" if event.kind == "decision" else ""
+                said += f": {word_of(event, 'action')}" if event.kind == "decision" else ""
                 self._decide(event, said)
             case "activated" if self._concerns(event, "files"):
                 self._activated(event)
@@ -229,24 +226,26 @@ class _OneRun:
             case "retry_started":
                 self._last_retry = self._add(
                     "retry",
-                    _HOW.get(_word(event, "from"), _HOW["retry"]),
+                    _HOW.get(word_of(event, "from"), _HOW["retry"]),
                     event,
                     because=[self._last_rule or self._last_decision],
                 )
             case "retry_finished":
                 self._finished(event)
-            case "experiment_finished" | "counterfactual" | "minimised" | "bisected" if not self._only:
+            case "experiment_finished" if not self._only:
+                self._tried(event)
+            case kind if kind in TRIALS and self._is_tried(event):
                 self._tried(event)
             case "checkpoint" if not self._only:
                 size = _number(event.payload.get("bytes"))
                 says = f"a checkpoint of {show_size(size)} was taken" if size is not None else ""
                 says = says or "no checkpoint was taken"
-                self._add("checkpoint", says, event, why=_word(event, "why", "call"))
+                self._add("checkpoint", says, event, why=word_of(event, "why", "call"))
             case "reopened":
-                says = f"a failure that the stable set {_word(event, 'set')} had mended is back"
+                says = f"a failure that the stable set {word_of(event, 'set')} had mended is back"
                 self._add("recurrence", says, event)
             case "ended" | "needs_person" | "holder_lost" if not self._only:
-                self._add("end", _ENDS[event.kind], event, why=_word(event, "why"))
+                self._add("end", _ENDS[event.kind], event, why=word_of(event, "why"))
             case _:
                 pass
 
@@ -263,7 +262,7 @@ class _OneRun:
             for key in ("file", "what")
             for name in names_of(event.payload.get(key))
         ]
-        why = fields.pop("why", "") or _word(event, "reason", "why")
+        why = fields.pop("why", "") or word_of(event, "reason", "why")
         self._last_decision = self._add("decision", says, event, why=why, because=because, **fields)
         return self._last_decision
 
@@ -281,13 +280,13 @@ class _OneRun:
         if (hunks := payload.get("hunks")) and isinstance(hunks, dict):
             says += f", of {', '.join(hunks)} only chosen hunks"
         seen = payload.get("observed")
-        why = _word(event, "reason")
+        why = word_of(event, "reason")
         if isinstance(seen, dict):
             why = "; ".join(filter(None, [why, f"seen before in a trial: {seen.get('says', '')}"]))
         if despite := names_of(payload.get("despite")):
             why = "; ".join(filter(None, [why, f"although {despite[0]}"]))
         self._last_decision = self._add(
-            "decision", says, event, why=why, policy=_word(event, "policy"), because=because, rules=rules
+            "decision", says, event, why=why, policy=word_of(event, "policy"), because=because, rules=rules
         )
 
     def _activated(self, event: Event) -> None:
@@ -321,17 +320,17 @@ class _OneRun:
             f"rolled back: {to} active again",
             event,
             because=[self._verdict or self._last_rule],
-            why=_word(event, "reason"),
+            why=word_of(event, "reason"),
             before=_number(before),
             after=_number(after),
         )
 
     def _finished(self, event: Event) -> None:
         payload = event.payload
-        name = _word(event, "run")
+        name = word_of(event, "run")
         after = self._building.run(name)
         verdict = read_verdict(after.dir) if after is not None else None
-        word, rung = _word(event, "verdict"), _word(event, "rung")
+        word, rung = word_of(event, "verdict"), word_of(event, "rung")
         reasons = names_of(payload.get("reasons"))
         links = names_of(payload.get("links"))
         evidence: list[Reference] = []
@@ -365,23 +364,19 @@ class _OneRun:
 
     def _tried(self, event: Event) -> None:
         if event.kind == "experiment_finished":
-            learnt = _word(event, "learnt") or "nothing was learnt"
-            says = f"an experiment ({_word(event, 'kind')}) was carried out: {learnt}"
-            self._add("experiment", says, event, because=list(self._hypotheses.values()))
-            return
-        ids = names_of(event.payload.get("proposals"))
-        because = [self._proposals.get(name, 0) for name in ids]
-        self._add(
-            "trial", f"{_TRIALS[event.kind]}: {_word(event, 'says', 'verdict')}", event, because=because
-        )
+            because, kind = list(self._hypotheses.values()), "experiment"
+        else:
+            because = [self._proposals.get(name, 0) for name in names_of(event.payload.get("proposals"))]
+            kind = "trial"
+        self._add(kind, says_of(event), event, because=because, figures=figures_of(event))
+
+    def _is_tried(self, event: Event) -> bool:
+        """Tell whether what was tried is wanted: of one rule, only what was tried with it."""
+        named = names_of(event.payload.get("proposals"))
+        return not self._only or any(name in self._proposals for name in named)
 
     def _latest(self, kind: str) -> Event | None:
         return next((event for event in reversed(self._run.events) if event.kind == kind), None)
-
-
-def _word(event: Event, *keys: str) -> str:
-    values = (event.payload.get(key) for key in keys)
-    return next((value[:1000] for value in values if isinstance(value, str) and value), "")
 
 
 def _number(value: object) -> int | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import msgspec
 
 from triage_tui.errors import Stopped, TriageError
+from triage_tui.retry import pending
 from triage_tui.retry.judging.judge import judge
 from triage_tui.retry.one_run import Tell, how_it_stopped
 from triage_tui.retry.rules import proposed
@@ -19,6 +21,7 @@ from triage_tui.runs.verdict_figures import rung_in_words
 from triage_tui.text import safe_line
 
 MAX_PROPOSALS = 32
+EVENT = "each_rule"
 _ORDER = ("resolved", "progressed", "sideways", "inconclusive", "regressed", "")
 
 
@@ -60,7 +63,7 @@ def try_each(
 ) -> EachRule:
     """Go on from the checkpoint of a run once for each rule that it proposes, and once without any of them.
 
-    Nothing becomes active, and no run is kept.
+    Nothing becomes active, and no run is kept; an event of the run says what came of each.
 
     Raises:
         TriageError: there is no such run, nothing is proposed, or its checkpoint cannot be gone on from.
@@ -105,10 +108,34 @@ def try_each(
                 one.why = safe_line(str(error), 300)
     tried.sort(key=lambda one: _ORDER.index(one.verdict))
     generation = active.number if active is not None else 0
-    return EachRule(
+    found = EachRule(
         run=run.run_id,
         generation=generation,
         seconds=round(trials.seconds, 1),
         tried=[*tried, reference],
         complete=complete,
     )
+    pending.decided(workspace.root, run, EVENT, _payload(found))
+    return found
+
+
+def _payload(found: EachRule) -> dict[str, Any]:
+    """Return what the event says: what was tried, and what came of it."""
+    told = [f"{one.title}: {one.verdict}" for one in found.tried if one.verdict]
+    return {
+        "from": "checkpoint",
+        "generation": found.generation,
+        "complete": found.complete,
+        "proposals": [one.proposal for one in found.tried if one.proposal],
+        "tried": [
+            {
+                "proposal": one.proposal,
+                "verdict": one.verdict,
+                "rung": one.rung,
+                "calls": one.syscalls,
+                "why": one.why,
+            }
+            for one in found.tried
+        ],
+        "says": safe_line("; ".join(told), 1000),
+    }

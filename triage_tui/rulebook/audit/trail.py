@@ -209,7 +209,7 @@ def _says(kind: str, payload: Mapping[str, Any]) -> str:
             return ", ".join(_names(payload.get("proposals")))
         case "counterfactual":
             return ": ".join(filter(None, [_text(payload.get("verdict")), _text(payload.get("says"))]))
-        case "minimised" | "bisected":
+        case "minimised" | "bisected" | "each_rule":
             return _text(payload.get("says"))
         case "dropped":
             told = (", ".join(_names(payload.get("what"))), _text(payload.get("reason")))

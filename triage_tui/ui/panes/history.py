@@ -28,6 +28,7 @@ WORDS = {
     "dropped": ("dropped", "muted"),
     "reconsidered": ("rejection taken back", "accent"),
     "activated": ("rules activated", "good"),
+    "each_rule": ("each rule tried from the checkpoint", "info"),
     "waiting": ("frozen, waits for a person", "wait"),
     "decision": ("decided", "accent"),
     "resumed": ("guest goes on", "info"),
