@@ -181,6 +181,7 @@ def test_a_thousand_mistakes_are_counted_and_the_first_told(place: Path) -> None
     told = _mistakes(place, f"schema: 1\ntargets:\n{entries}")
     assert told.count == 1500
     assert [mistake.line for mistake in told.mistakes] == list(range(3, 23))
+    assert told.rest == "and 1480 more, in lines 23 to 1502"
     assert "has 1500 mistakes, the first in line 3, column 5: targets[0]" in str(told)
 
 

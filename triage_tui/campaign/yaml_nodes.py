@@ -6,7 +6,7 @@ and masses of values end the reading.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ MAX_SCALAR = 64 << 10
 MAX_TOLD = 20
 """Mistakes that are told one by one."""
 _MAX_KEPT = 1000
+_MAX_RANGES = 200
 
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C is ten times as fast, where PyYAML was built with it."""
@@ -43,12 +44,17 @@ class FileMistake(msgspec.Struct, frozen=True, order=True):
 
 
 class BadFileError(TriageError):
-    """A file with mistakes: `mistakes` has the first of them in their order, `count` is of all."""
+    """A file with mistakes: `mistakes` has the first of them in their order, `count` is of all.
 
-    def __init__(self, name: str, mistakes: list[FileMistake], count: int) -> None:
+    `rest` says how many others there are and in which lines, "" where there are none.
+    """
+
+    def __init__(self, name: str, mistakes: list[FileMistake], count: int, lines: Sequence[int] = ()) -> None:
         self.name = safe_line(name, 200)
         self.mistakes = sorted(mistakes)[:MAX_TOLD]
         self.count = count
+        more = count - len(self.mistakes)
+        self.rest = f"and {more} more, in {_ranges(sorted(lines)[len(self.mistakes) :])}" if more > 0 else ""
         first = self.mistakes[0].sentence()
         if count == 1:
             super().__init__(f"{self.name}, {first}")
@@ -56,17 +62,33 @@ class BadFileError(TriageError):
             super().__init__(f"{self.name} has {number_of(count, 'mistake')}, the first in {first}")
 
 
+def _ranges(lines: Sequence[int]) -> str:
+    """Return line numbers as text, those that follow each other as a range: `lines 3 to 7, 9`."""
+    found: list[tuple[int, int]] = []
+    for line in dict.fromkeys(lines):
+        if found and found[-1][1] == line - 1:
+            found[-1] = (found[-1][0], line)
+        else:
+            found.append((line, line))
+    shown = [str(first) if first == last else f"{first} to {last}" for first, last in found[:_MAX_RANGES]]
+    behind = f" and further ones up to {found[-1][1]}" if len(found) > _MAX_RANGES else ""
+    one = len(found) == 1 and found[0][0] == found[0][1]
+    return f"line {shown[0]}" if one else f"lines {', '.join(shown)}{behind}"
+
+
 class Mistakes:
-    """Collects what is wrong with a file; a thousand are counted, and the first are kept."""
+    """Collects what is wrong with a file: all are counted, of all the lines are kept, and the first whole."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._kept: list[FileMistake] = []
+        self._lines: list[int] = []
         self.count = 0
 
     def add(self, node: yaml.Node, key: str, what: str) -> None:
         """Tell a mistake at the place of `node`."""
         self.count += 1
+        self._lines.append(node.start_mark.line + 1)
         if len(self._kept) < _MAX_KEPT:
             mark = node.start_mark
             self._kept.append(FileMistake(mark.line + 1, mark.column + 1, key, what))
@@ -78,7 +100,7 @@ class Mistakes:
             BadFileError: there is.
         """
         if self.count:
-            raise BadFileError(self._name, self._kept, self.count)
+            raise BadFileError(self._name, self._kept, self.count, self._lines)
 
 
 def parse(name: str, raw: bytes) -> yaml.Node:

@@ -95,8 +95,8 @@ def _told(cancel: SignalEvent) -> Iterator[None]:
         if error.count > 1:
             for mistake in error.mistakes:
                 say(f"{error.name}: {mistake.sentence()}")
-        if error.count > len(error.mistakes):
-            say(f"and {error.count - len(error.mistakes)} more")
+        if error.rest:
+            say(error.rest)
         raise
 
 
