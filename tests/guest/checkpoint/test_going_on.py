@@ -144,7 +144,7 @@ def test_crit_reads_what_is_written(qemu_dir: Path, tmp_path: Path) -> None:
         assert image.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("arch", ["arm", "mipsel", "aarch64"])
+@pytest.mark.parametrize("arch", ["arm", "mipsel", "aarch64", "mips64el"])
 def test_threads_go_on(qemu_dir: Path, tmp_path: Path, arch: str) -> None:
     root = tmp_path / "root"
     (root / "proc").mkdir(parents=True)

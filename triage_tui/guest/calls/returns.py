@@ -48,6 +48,8 @@ NO_RESULT = 0x1_0000_0000 - 512
 """-512 as a 32-bit guest's result: QEMU_ERESTARTSYS. QEMU then sets the pc back by one syscall instruction
 and leaves the registers as they are. As a positive number the kernel does not take it for its own
 ERESTARTSYS."""
+RESTART = -512
+"""The same as the host's ERESTARTSYS, which a kernel without a signal to deliver gives as it is."""
 _NEAR = 1024
 """Bytes of the emulator's CPU state that are rather written at once than register by register."""
 _MAX_HELD = 64
@@ -75,6 +77,8 @@ class ReturnKeeper(ProcessKeeper):
     """The part of a guest that holds threads at the end of a call."""
 
     _held_returns: dict[int, list[HeldReturn]]
+    _made_again: dict[int, Notification]
+    """Host id -> call of each thread that a checkpoint brought back, in which it waits to go on."""
     """Host tid -> open returns, oldest first."""
     _making: set[int]
     """Host tids of threads that make a call for a rule: nobody is asked about it."""
@@ -306,7 +310,9 @@ class ReturnKeeper(ProcessKeeper):
         else:
             if log is not None:
                 self.trace.drain(log, complete=True)
-            self._answer(notification, -errno.EINVAL)
+            # A signal that came in between has a restored thread make the call of its restoring once more.
+            again = self._made_again.pop(tid, None) is not None and known.program.arch.name == "mips64el"
+            self._answer(notification, RESTART if again else -errno.EINVAL)
             return
         is_restart = pc == top.stub.after_restart
         if log is not None and (

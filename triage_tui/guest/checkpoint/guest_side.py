@@ -15,7 +15,7 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.guest.calls.carrier import Carrier
 from triage_tui.guest.calls.held_call import Held
-from triage_tui.guest.calls.returns import NO_RESULT
+from triage_tui.guest.calls.returns import NO_RESULT, RESTART
 from triage_tui.guest.checkpoint.action_table import ActionTable, find_action_table, find_thread_pointer
 from triage_tui.guest.checkpoint.attributes import limit, own_limits
 from triage_tui.guest.checkpoint.float_registers import FloatRegisters, find_float_registers
@@ -91,7 +91,6 @@ class CheckpointSide(FrozenViews):
     emulator_pages: frozenset[int] = frozenset()
     """Where the emulator itself has given it pages of code, before its first instruction."""
     _made_again: dict[int, Notification]
-    """Host id -> call of each thread that was made again, in which it waits for the guest to go on."""
     _release: Callable[[], None] | None
     restored_by: int = 0
     """Calls that were made in its place to restore a checkpoint, 0 for a guest that was started."""
@@ -217,6 +216,10 @@ class CheckpointSide(FrozenViews):
             step = 2 if arch.name.startswith("arm") and registers["cpsr"] & _THUMB else 4
             self.write_register(arch.pc, registers[arch.pc] + step, tid)
             self._carrier.answer(other.notification, NO_RESULT)
+        elif arch.name.startswith("mips"):
+            # A result would take the place of an argument, too.
+            self.write_register(arch.pc, registers[arch.pc] + 4, tid)
+            self._carrier.answer(other.notification, RESTART)
         else:
             self._give(other.notification, registers[arch.syscall_return])
 

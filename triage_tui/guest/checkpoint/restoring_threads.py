@@ -28,7 +28,7 @@ _PR_SET_NAME = 15
 _CODE_AT = 0x400
 """Offset in the injector's page of the code that a new thread executes."""
 _ARCHITECTURES = frozenset(
-    ("arm", "armeb", "mips", "mipsel", "ppc", "ppc64le", "aarch64", "x86_64", "riscv64")
+    ("arm", "armeb", "mips", "mipsel", "mips64el", "ppc", "ppc64le", "aarch64", "x86_64", "riscv64")
 )
 
 
