@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.campaign.states import on_disk, small
 from tests.packaging.checkout import ROOT
 from tests.retry.decisions import workspace_at
 from tests.runs.build import a_proposal
@@ -89,6 +90,26 @@ def test_names_of_the_workspace_are_offered_and_quoted(place: Path) -> None:
     assert section == ["memory "]
     assert files == ["bin/"]
     assert sorted(path for path in place.rglob("*")) == kept, "TAB writes nothing"
+
+
+def test_campaigns_are_offered_and_the_words_behind_the_command(place: Path) -> None:
+    older, newer = (on_disk(place / "w s", small()).dir.name for _ in range(2))
+    (place / "targets.yaml").write_text("")
+    words, either, ids, ending, compared, option, standing, rolled = offered(
+        place,
+        "triage-tui campaign re",
+        "triage-tui campaign ",
+        "triage-tui campaign report ",
+        f"triage-tui campaign -C '{place / 'w s'}' show {older[-4:]}",
+        "triage-tui campaign report last --compare ",
+        "triage-tui campaign report last --form",
+        "triage-tui campaign show last --targets stu",
+        "triage-tui rollout start last --campaign ",
+    )
+    assert words == ["report "]
+    assert {"list", "show", "report", "targets.yaml"} <= set(either)
+    assert ids == compared == rolled == ["last", newer, older]
+    assert (ending, option, standing) == ([f"{older} "], ["--format "], ["stuck "])
 
 
 def test_guests_that_can_be_frozen_are_offered_by_their_supervisors(place: Path) -> None:

@@ -56,15 +56,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _row(one: TargetLine) -> list[str]:
     return [
-        one.name[:40],
-        one.group[:40],
+        _cut(one.name, 40),
+        _cut(one.group, 40),
         one.standing,
         one.word or "-",
         rung_in_words(one.rung) if one.rung else "-",
-        one.story[:60] or "-",
+        _cut(one.story, 70) or "-",
         one.runs[-1] if one.runs else "-",
-        one.said[:80],
+        _cut(one.said, 100),
     ]
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _say_summary(state: CampaignState, counted: Statistics) -> None:
@@ -87,14 +91,14 @@ def _say_summary(state: CampaignState, counted: Statistics) -> None:
     if counted.stories:
         print_line()
         rows = [
-            [str(len(one.targets)), str(one.programs), one.key[:90] or "no known cause"]
+            [str(len(one.targets)), str(one.programs), _cut(one.key, 90) or "no known cause"]
             for one in counted.stories[:_MOST]
         ]
         print_table(["TARGETS", "PROGRAMS", "CAUSE OF THE FIRST RUN"], rows)
     if counted.rules:
         print_line()
         rows = [
-            [str(len(one.tried)), str(len(one.helped)), str(len(one.hurt)), one.title[:90]]
+            [str(len(one.tried)), str(len(one.helped)), str(len(one.hurt)), _cut(one.title, 90)]
             for one in counted.rules[:_MOST]
         ]
         print_table(["TRIED", "HELPED", "HURT", "RULE"], rows)

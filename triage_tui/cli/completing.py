@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from argcomplete.completers import SuppressCompleter
@@ -49,11 +50,14 @@ _proposals = msgspec.json.Decoder(_Proposals)
 
 
 def complete(
-    commands: dict[str, tuple[str, str]], add_workspace: Callable[[argparse.ArgumentParser], None]
+    commands: dict[str, tuple[str, str]],
+    second_words: Mapping[str, Mapping[str, str]],
+    add_workspace: Callable[[argparse.ArgumentParser], None],
 ) -> None:
     """Answer the shell on descriptor 8, and end the process.
 
-    `commands` are those of the command line, and `add_workspace` adds the option that all have.
+    `commands` are those of the command line, `second_words` the modules of words that may stand behind some
+    of them in place of a file, and `add_workspace` adds the option that all have.
     """
     line, point = os.environ.get("COMP_LINE", ""), os.environ.get("COMP_POINT", "0")
     words = split_line(line, int(point) if point.isdecimal() else len(line))[3]
@@ -65,11 +69,35 @@ def complete(
         parser = actions.add_parser(name, help=text, allow_abbrev=False)
         if name == chosen:
             add_workspace(parser)
-            importlib.import_module(module).add_arguments(parser)
+            seconds = second_words.get(name, {})
+            second = next((word for word in _behind(words, name) if not word.startswith("-")), "")
+            if second in seconds:
+                more = parser.add_subparsers().add_parser(second, allow_abbrev=False)
+                add_workspace(more)
+                importlib.import_module(seconds[second]).add_arguments(more)
+            else:
+                importlib.import_module(module).add_arguments(parser)
             for action in _actions(parser):
                 action.completer = _completer_of(name, action)  # type: ignore[attr-defined]
+                if seconds and not second and not action.option_strings:
+                    action.completer = _also(seconds, action.completer)  # type: ignore[attr-defined]
     finder = CompletionFinder()
     finder(top, always_complete_options=False, validator=_fits, default_completer=SuppressCompleter())
+
+
+def _behind(words: Sequence[str], name: str) -> list[str]:
+    """Return the words behind a command, without the directory of the workspace."""
+    rest = list(words[words.index(name) + 1 :])
+    return [
+        word for before, word in zip(["", *rest], rest, strict=False) if before not in ("-C", "--workspace")
+    ]
+
+
+def _also(names: Iterable[str], completer: Completer) -> Completer:
+    def completed(prefix: str, **more: Any) -> Iterable[str]:
+        return [*names, *completer(prefix, **more)]
+
+    return completed
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
@@ -164,6 +192,13 @@ def _rule_ids(workspace: Workspace, *_: object) -> Iterable[str]:
     return sorted({ident.partition("@")[2] or ident for ident in ids})
 
 
+def _campaigns(workspace: Workspace, *_: object) -> Iterable[str]:
+    from triage_tui.campaign.record import campaign_ids
+
+    found = campaign_ids(workspace.root)[:MAX_NAMES]
+    return ["last", *found] if found else []
+
+
 def _causes(workspace: Workspace, *_: object) -> Iterable[str]:
     newest = run_dirs(workspace.runs_dir)[:_READ_RUNS]
     return sorted({cause for path in newest if (cause := summarize(path).cause)})
@@ -236,6 +271,7 @@ _COMPLETERS: dict[str, Completer] = {
     "target": _targets,
     "rule": _rules,
     "word": _rule_ids,
+    "campaign": _campaigns,
     "cause": _causes,
     "rollout": _rollouts,
     "pack": _packs,
@@ -254,5 +290,6 @@ _SAME = {
     "new": "rule",
     "bundle": "file",
     "corpus.yaml": "file",
+    "targets.yaml": "file",
     "file|dir": "file",
 }

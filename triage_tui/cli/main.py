@@ -198,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A shell asks what can follow; its answer goes to descriptor 8, which must not be taken.
         from triage_tui.cli.completing import complete
 
-        complete(COMMANDS, _add_workspace)
+        complete(COMMANDS, SECOND_WORDS, _add_workspace)
     open_missing()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in ("--version", "-V"):
