@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from triage_tui.campaign.discovery.boot import discover, inner_root
+from triage_tui.campaign.discovery.boot import discover
 from triage_tui.campaign.discovery.found import LeftOut
+from triage_tui.campaign.discovery.inner_root import inner_root
 from triage_tui.campaign.model import Target
 from triage_tui.campaign.root_walk import Tell
 from triage_tui.campaign.roots import hash_root

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 import threading
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from triage_tui.campaign.discovery import android, inetd, inittab, openwrt, own_init, systemd
+from triage_tui.campaign.discovery import android, inetd, inittab, openwrt, own_init, supervised, systemd
 from triage_tui.campaign.discovery.found import Finds, LeftOut, Start
 from triage_tui.campaign.discovery.programs import DESCRIBING
 from triage_tui.campaign.discovery.root_view import MAX_STEPS, LongScriptError, RootView, TooMuchError
@@ -55,7 +54,6 @@ _SCRIPTS = (
 """Start scripts that vendors have, in the order in which they are usual."""
 _SCRIPT_DIRECTORIES = ("/etc/init.d", "/etc/rc.d/init.d")
 _RC_CONF = ("/etc/rc.conf", "/etc/rc.d/rc.conf")
-_SUPERVISED = ("/etc/service", "/etc/sv", "/etc/s6", "/service")
 _NO_SERVICE_NAMES = """
 rc rcS rc.local functions README skeleton halt reboot single sendsigs umountfs umountroot umountnfs.sh
 killprocs bootlogs rcK functions.sh
@@ -63,15 +61,19 @@ killprocs bootlogs rcK functions.sh
 _NO_SERVICE = frozenset(_NO_SERVICE_NAMES.split())
 MAX_SCRIPT_STEPS = 20_000
 """Files and commands that one start script may come to, with all that it starts."""
-_MOST_DIRECTORIES, _MOST_LEVELS = 2000, 4
-"""How far a root is looked for below a directory that is none."""
 _LEVELS = "2345"
 """The runlevels of a running system, the usual default first."""
 
 
-_OF_OPENRC = (
-    'start-stop-daemon --start --exec "$command" --chuid "$command_user" --chdir "${directory:-/}"'
-    " -- $command_args $command_args_foreground"
+_OF_OPENRC = """
+[ "$supervisor" = supervise-daemon ] && command_args_background="$command_args_foreground"
+start-stop-daemon --start --exec "$command" --chuid "$command_user" --chdir "${directory:-/}" \\
+    -- $command_args $command_args_background
+"""
+"""sh/start-stop-daemon.sh and sh/supervise-daemon.sh of OpenRC."""
+_OF_OPENRC_NAMES = (
+    *("supervisor", "command_user", "directory"),
+    *("command_args", "command_args_background", "command_args_foreground"),
 )
 _OF_DEBIAN = 'start-stop-daemon --start --exec "$DAEMON" -- $DAEMON_ARGS'
 
@@ -110,27 +112,6 @@ def discover(
             f"the search ended after {MAX_STEPS} files and commands: name the rest in a target file",
         )
     return Found(targets=finds.targets, left_out=finds.left_out, init=init)
-
-
-def inner_root(place: Path) -> str:
-    """Return the directory below `place` that looks like a root file system, "" where none does.
-
-    What takes firmware apart leaves it in a directory of its own (`squashfs-root`), some levels deep.
-    """
-    waiting, looked = [(place, 0)], 0
-    while waiting and looked < _MOST_DIRECTORIES:
-        directory, depth = waiting.pop(0)
-        looked += 1
-        try:
-            with os.scandir(directory) as entries:
-                inner = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
-        except OSError:
-            continue
-        if directory != place and {"etc", "bin"} <= inner | {"bin" if "usr" in inner else ""}:
-            return str(directory)
-        if depth < _MOST_LEVELS:
-            waiting += [(directory / name, depth + 1) for name in sorted(inner)]
-    return ""
 
 
 def init_of(view: RootView) -> str:
@@ -181,8 +162,11 @@ class _Boot:
         if self._init == "android":
             android.find(self._finds)
             self._began = True
+        for path in ("/linuxrc", "/init", *supervised.STAGES):
+            # Of an initial RAM disk, these come before init.
+            self._follow(path)
         if not self._init:
-            self._own_init()
+            own_init.find_any(self._finds, (*_INIT_PROGRAMS, "/sbin/preinit"), self._environment)
         if self._init != "systemd":
             self._inittab()
         if self._init == "procd":
@@ -192,18 +176,9 @@ class _Boot:
             self._vendor_scripts()
         self._rc_conf()
         began = self._began
-        self._supervised()
+        supervised.find(self._finds, lambda path, cwd: self._follow(path, cwd=cwd))
         self._unreached(units, began)
         inetd.find(self._finds, self._environment)
-
-    def _own_init(self) -> None:
-        """Tell of an init that starts services by itself: what it starts stands in its code."""
-        for path in (*_INIT_PROGRAMS, "/sbin/preinit"):
-            if self._view.head(path, 4) == b"\x7fELF":
-                why = "this init is a program of the vendor's own: what it starts itself stands in no script"
-                self._finds.leave_out(path, f"{why}, so name it in a target file", path)
-                own_init.find(self._finds, path, self._environment)
-                return
 
     def _of_unit(self, text: str, start: Start) -> None:
         """Follow what a unit gives to `sh -c`."""
@@ -245,7 +220,13 @@ class _Boot:
         if not found and self._init == "busybox":
             self._follow(inittab.BUSYBOX_DEFAULT)
 
-    def _follow(self, path: str, *arguments: str, cwd: str = "/") -> None:
+    def _follow(
+        self,
+        path: str,
+        *arguments: str,
+        cwd: str = "/",
+        before: Callable[[ShellState], None] | None = None,
+    ) -> None:
         """Follow a script that was not followed yet; the first line says whose it is."""
         real = self._view.canonical(path)
         if real is None or real in self._follower.followed or not self._view.is_file(path):
@@ -259,7 +240,7 @@ class _Boot:
                     openwrt.follow(self._follower, path, arguments[0] if arguments else "start", path)
                 else:
                     given = [Value(one) for one in arguments]
-                    self._follower.follow_file(path, given, None, path, self._described(path), cwd)
+                    self._follower.follow_file(path, given, None, path, self._described(path), cwd, before)
         except LongScriptError:
             why = f"only its first {MAX_SCRIPT_STEPS} steps were followed, with all that it starts"
             self._finds.leave_out(path, why, path)
@@ -270,6 +251,12 @@ class _Boot:
         if level in self._levels:
             return
         self._levels.add(level)
+        for one in supervised.openrc_levels(self._view, level):
+            self._began = True
+            for name in supervised.openrc_order(self._view, one):
+                self._follow(
+                    f"/etc/init.d/{name}", "start", before=supervised.openrc_settings(self._follower, name)
+                )
         for place in (f"/etc/rc{level}.d", f"/etc/rc.d/rc{level}.d"):
             for name in self._view.names(place):
                 if name.startswith("S"):
@@ -285,6 +272,9 @@ class _Boot:
                     if name.startswith("S") and f"{service.removesuffix('.sh')}.service" not in units:
                         self._follow(f"/etc/rc{level}.d/{name}", "start")
             return
+        if not self._levels & set(supervised.openrc_levels(self._view)):
+            for level in supervised.openrc_levels(self._view):
+                self._runlevel(level)
         self._runlevel("S")
         if not self._levels & set(_LEVELS):
             for level in _LEVELS:
@@ -353,20 +343,6 @@ class _Boot:
                         self._follow(f"{place}/{name}", "start")
                         break
 
-    def _supervised(self) -> None:
-        """Follow the `run` scripts of runit(8) and s6."""
-        for place in _SUPERVISED:
-            for name in self._view.names(place)[:500]:
-                path = posixpath.join(place, name, "run")
-                real = self._view.canonical(path)
-                if real is None or real in self._follower.followed:
-                    continue
-                if self._view.is_file(posixpath.join(place, name, "down")):
-                    self._finds.leave_out(path, "a file `down` beside it says that it is not started", path)
-                    continue
-                # runsv(8) and s6-supervise start it in its directory.
-                self._follow(path, cwd=posixpath.join(place, name))
-
     def _described(self, path: str) -> Callable[[ShellState], None] | None:
         """Return what starts a script whose variables say what to start, None for other scripts.
 
@@ -383,6 +359,9 @@ class _Boot:
                 own, text = "do_start_override", _OF_DEBIAN
             else:
                 own, text = "start", _OF_OPENRC
+                for name in _OF_OPENRC_NAMES:
+                    if name not in shell.variables:
+                        shell.set(name, Value(""))
             if own in shell.functions:
                 call(shell, own, [])
             elif shell.get("command").text or shell.get("DAEMON").text:

@@ -18,6 +18,7 @@ XINETD_DIRECTORY = "/etc/xinetd.d"
 MAX_SERVICES = 500
 _TYPES = frozenset(("stream", "dgram", "raw", "seqpacket", "rdm"))
 _WRAPPERS = frozenset(("tcpd", "in.tcpd"))
+_INETDS = frozenset(("inetd", "xinetd", "rlinetd", "in.inetd", "openbsd-inetd"))
 _INTERNAL = "inetd answers it itself"
 
 
@@ -26,10 +27,34 @@ def find(finds: Finds, environment: dict[str, str]) -> None:
     for path in CONFIGURATIONS:
         for number, line in enumerate(finds.view.lines(path)[:MAX_SERVICES], 1):
             _line(finds, environment, line, f"{path} line {number}")
-    files = [XINETD, *(posixpath.join(XINETD_DIRECTORY, name) for name in finds.view.names(XINETD_DIRECTORY))]
+    main = finds.view.lines(XINETD)
+    directories = [
+        words[1] for line in main if (words := line.split())[:1] == ["includedir"] and len(words) > 1
+    ]
+    files = [XINETD]
+    for place in dict.fromkeys((*directories, XINETD_DIRECTORY)):
+        files += [posixpath.join(place, name) for name in finds.view.names(place)]
+    defaults = next((values for _, name, values in _blocks(main) if not name), {})
     for path in files[:MAX_SERVICES]:
         for number, name, values in _blocks(finds.view.lines(path)):
-            _block(finds, environment, name, values, f"{path} line {number}")
+            if name:
+                _block(
+                    finds,
+                    environment,
+                    name,
+                    {**values, "": _listed(defaults, name, values)},
+                    f"{path} line {number}",
+                )
+
+
+def _listed(defaults: dict[str, str], name: str, values: dict[str, str]) -> str:
+    """Return how `disabled` or `enabled` of xinetd's defaults switch a service off, "" where they do not."""
+    names = {name, values.get("id", name)}
+    if names & set(defaults.get("disabled", "").split()):
+        return "it is disabled (disabled = ... in the defaults)"
+    if "enabled" in defaults and not names & set(defaults["enabled"].split()):
+        return "it is not among those that are enabled in the defaults"
+    return ""
 
 
 def need(kind: str, waits: bool) -> str:
@@ -64,6 +89,10 @@ def _line(finds: Finds, environment: dict[str, str], line: str, origin: str) -> 
     )
 
 
+def _is_started(finds: Finds) -> bool:
+    return any(posixpath.basename(word) in _INETDS for target in finds.targets for word in target.argv[:2])
+
+
 def _add(
     finds: Finds,
     environment: dict[str, str],
@@ -86,7 +115,7 @@ def _add(
             stdin="open",
             origin=origin,
             name=re.sub(r"^.*/", "", name) or "",
-            notes=(note,),
+            notes=(note,) if _is_started(finds) else (note, "nothing that was found starts inetd or xinetd"),
         )
     )
 
@@ -106,7 +135,7 @@ def _blocks(lines: list[str]) -> list[tuple[int, str, dict[str, str]]]:
         if inside is None and waiting is not None and text.endswith("{"):
             inside = {}
         elif inside is not None and text.startswith("}"):
-            if waiting is not None and waiting[1] and len(found) < MAX_SERVICES:
+            if waiting is not None and len(found) < MAX_SERVICES:
                 found.append((*waiting, inside))
             inside = waiting = None
         elif inside is not None:
@@ -122,6 +151,9 @@ def _block(finds: Finds, environment: dict[str, str], name: str, values: dict[st
     shown = f"{name} (xinetd)"
     if values.get("disable", "").lower() == "yes":
         finds.leave_out(shown, "it is disabled (disable = yes)", origin)
+        return
+    if values[""]:
+        finds.leave_out(shown, values[""], origin)
         return
     if "INTERNAL" in values.get("type", "").split():
         finds.leave_out(shown, _INTERNAL, origin)

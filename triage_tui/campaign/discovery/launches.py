@@ -41,6 +41,8 @@ class Launch(msgspec.Struct, kw_only=True):
     env: dict[str, str] = {}
     cwd: str = ""
     user: str = ""
+    env_directories: tuple[str, ...] = ()
+    """Directories with a file for each variable: chpst -e, envdir(8)."""
     daemon: bool = False
     """Whether it is started as a service, whatever its name."""
     notes: tuple[str, ...] = ()
@@ -234,16 +236,27 @@ def _user_first(launch: Launch) -> str:
     if name == "chpst":
         while words and words[0].startswith("-"):
             option = words.pop(0)
-            if option in ("-u", "-U") and words:
+            if option == "-u" and words:
                 launch.user = words.pop(0).lstrip(":")
-            elif (
-                option in ("-e", "-b", "-n", "-l", "-L", "-m", "-d", "-o", "-p", "-f", "-c", "-t", "-/")
-                and words
-            ):
+            elif option == "-e" and words:
+                launch.env_directories += (words.pop(0),)
+            elif option == "-/" and words:
+                return f"it runs inside another root, {words[0]}"
+            elif option in ("-U", "-b", "-n", "-l", "-L", "-m", "-d", "-o", "-p", "-f", "-c", "-t") and words:
                 words.pop(0)
     elif words:
         launch.user = words.pop(0)
     launch.words = words
+    return ""
+
+
+def _envdir(launch: Launch) -> str:
+    """envdir(8) and s6-envdir: a directory with a file for each variable, then the command."""
+    words = launch.words[1:]
+    while words and words[0].startswith("-"):
+        words.pop(0)
+    launch.env_directories += tuple(words[:1])
+    launch.words = words[1:]
     return ""
 
 
@@ -277,6 +290,8 @@ _WRAPPERS: dict[str, Callable[[Launch], str]] = {
     "su-exec": _user_first,
     "gosu": _user_first,
     "chroot": _other_root,
+    "envdir": _envdir,
+    "s6-envdir": _envdir,
     "unshare": _options(),
     "cttyhack": _options(),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Sequence
 
 from triage_tui.campaign.discovery.found import Finds, Start
 from triage_tui.campaign.discovery.launches import wraps
@@ -22,6 +23,22 @@ _WORDS = re.compile(r"[A-Za-z0-9_./:,=@+ -]+&?")
 _SERVING = (b"\0listen\0", b"\0accept\0", b"\0bind\0", b"\0recvfrom\0", b"\0daemon\0")
 """Names of functions that a program takes from the C library when it waits for others."""
 _MAX_NAMED = 60
+
+
+_RUNIT = frozenset(("runit-init", "runit", "s6-linux-init", "s6-svscan", "openrc-init", "dinit", "minit"))
+"""Inits whose services stand in files."""
+
+
+def find_any(finds: Finds, paths: Sequence[str], environment: dict[str, str]) -> None:
+    """Look at the first of `paths` that is a program: a vendor's own init."""
+    for path in paths:
+        if finds.view.head(path, 4) == b"\x7fELF":
+            if posixpath.basename(finds.view.canonical(path) or path) in _RUNIT:
+                return
+            why = "this init is a program of the vendor's own: what it starts itself stands in no script"
+            finds.leave_out(path, f"{why}, so name it in a target file", path)
+            find(finds, path, environment)
+            return
 
 
 def find(finds: Finds, path: str, environment: dict[str, str]) -> None:

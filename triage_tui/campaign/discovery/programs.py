@@ -91,7 +91,8 @@ class Programs:
         if INIT_D_SCRIPT.encode() in self._view.head(program, 512):
             return posixpath.basename(INIT_D_SCRIPT)
         name = posixpath.basename(line[0])
-        return posixpath.basename(line[1].split(" ")[0]) if name == "env" and line[1] else name
+        passes_on = name in ("env", "with-contenv") and bool(line[1])
+        return posixpath.basename(line[1].split(" ")[0]) if passes_on else name
 
     def is_shell_script(self, program: str) -> bool:
         """Tell whether it is a script of a shell; one without a first line is the caller's shell's."""

@@ -90,7 +90,22 @@ QUERIES = frozenset(
 SHELLS = frozenset(("sh", "ash", "bash", "dash", "hush", "msh", "ksh", "zsh", "csh"))
 CONSOLES = frozenset(("getty", "agetty", "mingetty", "ugetty", "login", "sulogin", "cttyhack"))
 """Programs that wait for a person at a terminal."""
-INIT = frozenset(("init", "linuxrc", "procd", "systemd", "telinit", "reboot", "halt", "poweroff", "shutdown"))
+INIT = frozenset(
+    (
+        "init",
+        "linuxrc",
+        "procd",
+        "systemd",
+        "openrc",
+        "openrc-init",
+        "runit-init",
+        "telinit",
+        "reboot",
+        "halt",
+        "poweroff",
+        "shutdown",
+    )
+)
 _FOR_KERNEL = re.compile(r"(modprobe|insmod|hotplug|mdev|hotplug2|udev|udevd|systemd-udevd|ueventd)")
 
 

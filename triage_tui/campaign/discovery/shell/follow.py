@@ -22,7 +22,7 @@ from triage_tui.campaign.discovery.shell.commands import ExitShell, LeaveLoop, R
 from triage_tui.campaign.discovery.shell.making import given_lines, write
 from triage_tui.campaign.discovery.shell.running import LIBRARIES, Runner
 from triage_tui.campaign.discovery.shell.state import Function, ShellState, Value
-from triage_tui.campaign.discovery.shell.substitutions import printed
+from triage_tui.campaign.discovery.shell.substitutions import handed_on, substituted
 from triage_tui.campaign.discovery.shell.syntax import Script, parse
 from triage_tui.campaign.discovery.shell.words import Words
 from triage_tui.campaign.discovery.tools import QUERIES
@@ -86,8 +86,9 @@ class Follower:
         origin: str = "",
         after: Callable[[ShellState], None] | None = None,
         cwd: str = "/",
+        before: Callable[[ShellState], None] | None = None,
     ) -> ShellState | None:
-        """Follow a script as a process of its own; `after` has its state before it ends.
+        """Follow a script as a process of its own; `before` and `after` have its state as it begins and ends.
 
         None where it is not followed."""
         real = self.view.canonical(path)
@@ -111,6 +112,8 @@ class Follower:
         decision, self.decision = self.decision, ""
         asking, self.runner.asking = self.runner.asking, 0
         try:
+            if before is not None:
+                before(shell)
             self.statements(shell, script.root.children)
             if after is not None:
                 after(shell)
@@ -230,20 +233,7 @@ class Follower:
 
     def substitution(self, shell: ShellState, node: Node) -> Value:
         """Return what a command in `$( )` or backquotes prints."""
-        text = shell.script.text(node)
-        commands = node.named_children
-        if len(commands) == 1 and commands[0].type == "command":
-            return printed(
-                self,
-                shell,
-                self.command_words(shell, commands[0]),
-                text[2:-1] if text[:1] == "$" else text[1:-1],
-            )
-        if len(commands) == 1 and commands[0].type == "redirected_statement":
-            inner = commands[0].child_by_field_name("body")
-            if inner is not None and inner.type == "command" and "<<" not in text:
-                return printed(self, shell, self.command_words(shell, inner), shell.script.text(inner))
-        return Value(None, f"what `{' '.join(text.split())[:80]}` prints is not known")
+        return substituted(self, shell, node)
 
     def command_words(self, shell: ShellState, node: Node) -> list[Value]:
         """Return the words of a command, its name first, without assignments and redirections."""
@@ -350,19 +340,12 @@ class Follower:
             for child in node.named_children:
                 inner = shell.copy()
                 if before is not None:
-                    inner.input = self._handed_on(shell, before)
+                    inner.input = handed_on(self, shell, before)
                 answer = self._aside(inner, [child], background)
                 before = child
             return answer
         finally:
             self.runner.asking -= asked
-
-    def _handed_on(self, shell: ShellState, node: Node) -> list[str] | None:
-        """Return the lines that a command of a pipeline gives to the next, None where they are unknown."""
-        if node.type != "command":
-            return None
-        value = printed(self, shell, self.command_words(shell, node), "")
-        return None if value.text is None else value.text.splitlines()
 
     def _after_heredoc(self, shell: ShellState, node: Node, background: bool) -> None:
         """Follow what stands behind a here-document's beginning on its line: the tree holds it inside."""

@@ -37,6 +37,8 @@ LIBRARIES = (
 _UNKNOWN = "\0"
 """Stands for a word that is not known: no word of a command line holds it."""
 _LIBRARY_FUNCTIONS = frozenset(("daemon", "start_daemon", "service_start"))
+_MAX_ENVIRONMENT = 200
+"""Files of a directory that hold a variable each."""
 _RUNLEVELS = frozenset("0123456789sS")
 
 
@@ -223,6 +225,11 @@ class Runner:
         notes += said.doubts
         notes += [f"its variable {one} is not known: {environment[one].why}" for one in unset]
         launch.env = {**shell.environment(), **given, **launch.env}
+        for place in launch.env_directories:
+            directory = posixpath.join(shell.cwd, place)
+            for name in self._follower.view.names(directory)[:_MAX_ENVIRONMENT]:
+                lines = self._follower.view.lines(posixpath.join(directory, name))
+                launch.env[name] = lines[0].rstrip() if lines else ""
         return self._launch(shell, launch, background, said, notes)
 
     def _launch(
@@ -323,9 +330,13 @@ class Runner:
                 )
             follower.follow_file(path, [Value(word) for word in words[2:]], shell, said.place)
             return True
-        if name == "rc" and len(words) == 2 and words[1] in _RUNLEVELS and follower.runlevel is not None:
+        level = words[1] if len(words) == 2 else ""
+        known = (name == "rc" and level in _RUNLEVELS) or (
+            name in ("openrc", "rc") and bool(level) and follower.view.is_directory(f"/etc/runlevels/{level}")
+        )
+        if known and follower.runlevel is not None:
             if not shell.dead:
-                follower.runlevel(words[1])
+                follower.runlevel(level)
             return True
         return False
 

@@ -9,6 +9,8 @@ from triage_tui.campaign.discovery.shell.arithmetic import evaluate
 from triage_tui.campaign.discovery.shell.state import ShellState, Value
 
 if TYPE_CHECKING:
+    from tree_sitter import Node
+
     from triage_tui.campaign.discovery.shell.follow import Follower
 
 _OF_DEVICE = ("/proc/", "/sys/", "/dev/")
@@ -84,6 +86,28 @@ def printed(follower: Follower, shell: ShellState, words: list[Value], text: str
         case "config_get" if len(given) >= 2:
             return Value(follower.settings.get(given[0], given[1], given[2] if len(given) > 2 else ""))
     return unknown
+
+
+def substituted(follower: Follower, shell: ShellState, node: Node) -> Value:
+    """Return what the command inside of `$( )` or backquotes prints."""
+    text = shell.script.text(node)
+    commands = node.named_children
+    if len(commands) == 1 and commands[0].type == "command":
+        inside = text[2:-1] if text[:1] == "$" else text[1:-1]
+        return printed(follower, shell, follower.command_words(shell, commands[0]), inside)
+    if len(commands) == 1 and commands[0].type == "redirected_statement":
+        inner = commands[0].child_by_field_name("body")
+        if inner is not None and inner.type == "command" and "<<" not in text:
+            return printed(follower, shell, follower.command_words(shell, inner), shell.script.text(inner))
+    return Value(None, f"what `{' '.join(text.split())[:80]}` prints is not known")
+
+
+def handed_on(follower: Follower, shell: ShellState, node: Node) -> list[str] | None:
+    """Return the lines that a command of a pipeline gives to the next, None where they are unknown."""
+    if node.type != "command":
+        return None
+    value = printed(follower, shell, follower.command_words(shell, node), "")
+    return None if value.text is None else value.text.splitlines()
 
 
 def _contents(follower: Follower, shell: ShellState, names: list[str], unknown: Value) -> Value:
