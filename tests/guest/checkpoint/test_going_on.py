@@ -65,6 +65,7 @@ def test_everything_that_a_process_has_comes_back(qemu_dir: Path, tmp_path: Path
         "signal 1 stream back 3 5",
         "told 1122334455667788 told 6 2, broadcast 1",
         "pipe in the pipe listens 8099 umask 37",
+        "locked -1 type 1 from 3 for 4 child 6",
         "0123456789end in /made, descriptor 16",
         f"end e {program}",
     ]
@@ -133,6 +134,8 @@ def test_crit_reads_what_is_written(qemu_dir: Path, tmp_path: Path) -> None:
     assert others["SIGNALFD"]["sgfd"]["sigmask"] == 1
     unread = decoded(directory, "sk-queues.img")
     assert sorted(one["length"] for one in unread) == [3, 4, 5, 6]
+    locks = [(one["type"], one["start"], one["len"]) for one in decoded(directory, "filelocks.img")]
+    assert sorted(set(locks)) == [(1, 0, 0), (1, 3, 4)]
     (data,) = decoded(directory, "pipes-data.img")
     assert data["bytes"] == len("in the pipe")
     assert "another name" in crit("x", str(directory), "ps")

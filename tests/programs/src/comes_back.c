@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -15,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static __thread int own = 1;
@@ -107,12 +109,18 @@ static void use_others(void) {
     printf("%d, broadcast %d\n", count, on);
 }
 
+static void wait_for(int child) {
+    if (child == 0) _exit(0);
+    waitpid(child, NULL, 0);
+}
+
 int main(int argc, char **argv) {
     double sum = 0;
     volatile double third = 1.0 / 3;
     int pipes[2], file, listening, quiet;
     char text[64] = "", *heap, *map, *fixed, *code, *top, *shared;
     int left = 0;
+    struct flock lock = {.l_type = F_WRLCK, .l_start = 3, .l_len = 4};
     struct rlimit limit = {70, 90};
     stack_t stack = {.ss_size = 65536}, found;
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
@@ -166,6 +174,9 @@ int main(int argc, char **argv) {
     bind(listening, (struct sockaddr *)&address, sizeof address);
     listen(listening, 3);
     open_others();
+    flock(file, LOCK_EX);
+    fcntl(file, F_SETLK, &lock);
+    wait_for(fork());
     umask(037);
     chdir("/made");
     for (int i = 1; i < 1000; i++) sum += third / i;
@@ -207,6 +218,16 @@ int main(int argc, char **argv) {
     printf("pipe %s listens %d umask %o\n", text, ntohs(address.sin_port), umask(0));
     write(file, "end", 3);
     file = open("file", O_RDONLY);
+    printf("locked %d", flock(file, LOCK_EX | LOCK_NB));
+    fflush(stdout);
+    left = fork();
+    if (left == 0) {
+        fcntl(20, F_GETLK, &lock);
+        printf(" type %d from %d for %d", lock.l_type, (int)lock.l_start, (int)lock.l_len);
+        fflush(stdout);
+    }
+    wait_for(left);
+    printf(" child %d\n", left);
     memset(text, 0, sizeof text);
     read(file, text, 63);
     printf("%s in %s, descriptor %d\n", text, getcwd(map, 4096), file);

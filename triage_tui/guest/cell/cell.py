@@ -169,6 +169,10 @@ class Cell:
         """Have the next process or thread in the cell get the id `number`; 0 or a negative errno."""
         return self._exchange({"do": "reach_id", "id": number}, [])
 
+    def last_id(self) -> int:
+        """Return the id that a process or thread in the cell got last, or a negative errno."""
+        return self._exchange({"do": "last_id"}, [])
+
     def open_file(self, path: bytes) -> int:
         """Return a descriptor of a regular file of the guest's for reading.
 

@@ -279,6 +279,8 @@ class _Init:
                         reply = 0
                     elif request["do"] == "reach_id":
                         reply = thread_ids.reach(self.last_id, request["id"])
+                    elif request["do"] == "last_id":
+                        reply = thread_ids.given_last(self.last_id)
                     elif request["do"] == "open_socket":
                         reply = cell_files.open_socket(request["family"], request["kind"])
                         if reply >= 0:

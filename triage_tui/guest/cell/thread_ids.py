@@ -27,6 +27,14 @@ def last_id(descriptor: int) -> int:
     return int(os.pread(descriptor, 256, 0).split()[-1])
 
 
+def given_last(descriptor: int) -> int:
+    """Return the same, or a negative errno where the kernel does not tell."""
+    try:
+        return last_id(descriptor)
+    except (OSError, ValueError, IndexError):
+        return -errno.EIO
+
+
 def reach(descriptor: int, wanted: int) -> int:
     """Take ids away until the next one is `wanted`; 0, or a negative errno where it was given already."""
     try:

@@ -113,6 +113,11 @@ class CheckpointSide(FrozenViews):
         return self._cell.changes
 
     @property
+    def last_id(self) -> int:
+        """The id that a process or thread in its cell got last, 0 where that cannot be told."""
+        return max(0, self._cell.last_id())
+
+    @property
     def output_pipes(self) -> MappingABC[int, str]:
         """Read ends of the pipes behind its stdout and stderr -> their names."""
         return self._output.pipes

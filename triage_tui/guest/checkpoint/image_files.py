@@ -21,6 +21,7 @@ _MAGIC = {
     "mm": (0x57492820, "mm_entry"),
     "pagemap": (0x56084025, "pagemap_entry"),
     "fs": (0x51403912, "fs_entry"),
+    "filelocks": (0x54323616, "file_lock_entry"),
     "fdinfo": (0x56213732, "fdinfo_entry"),
     "files": (0x56303138, "file_entry"),
     "pipes-data": (0x56453709, "pipe_data_entry"),

@@ -125,6 +125,7 @@ SHAPES: dict[str, Shape] = {
         "pagemap_entry": "1 vaddr! u, 2 nr_pages! u, 3 in_parent o, 4 flags u",
         "fs_entry": "1 cwd_id! u, 2 root_id! u, 3 umask u",
         "fdinfo_entry": "1 id! u, 2 flags! u, 3 type! u, 4 fd! u",
+        "file_lock_entry": "1 flag! u, 2 type! u, 3 pid! i, 4 fd! i, 5 start! i, 6 len! i",
         "fown_entry": "1 uid! u, 2 euid! u, 3 signum! u, 4 pid_type! u, 5 pid! u",
         "file_entry": "1 type! u, 2 id! u, 3 reg reg_file_entry, 4 isk inet_sk_entry, "
         "8 efd eventfd_file_entry, 9 epfd eventpoll_file_entry, 10 sgfd signalfd_entry, "

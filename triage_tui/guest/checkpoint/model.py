@@ -91,6 +91,18 @@ class OpenFile(msgspec.Struct, kw_only=True):
     watches: list[Watch] = []
 
 
+class FileLock(msgspec.Struct, frozen=True):
+    """A lock on a file, as one of its descriptors shows it."""
+
+    fd: int
+    kind: Literal["POSIX", "FLOCK", "OFDLCK"]
+    writes: bool
+    """Whether nobody else may have one: F_WRLCK, LOCK_EX."""
+    start: int = 0
+    length: int = 0
+    """0: to the end, however long the file becomes."""
+
+
 class Descriptor(msgspec.Struct, frozen=True):
     """A descriptor, and which open file it leads to."""
 
@@ -218,6 +230,8 @@ class Facts(msgspec.Struct, kw_only=True):
     """Addresses of pages that the emulator itself gave the guest."""
     changed: list[ChangedFile]
     pages_bytes: int
+    last_id: int = 0
+    """The last id that a process or thread of it, or of its emulator, was given; 0: not known."""
     attributes: Attributes = msgspec.field(default_factory=Attributes)
     output: dict[str, int] = {}
     """Name of each stream -> bytes that the guest had printed to it."""
@@ -240,6 +254,7 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     pages: list[PageRun]
     files: list[OpenFile]
     descriptors: list[Descriptor]
+    locks: list[FileLock] = []
     cwd: str
     umask: int
     actions: list[Action]

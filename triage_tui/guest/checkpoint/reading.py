@@ -20,6 +20,7 @@ from triage_tui.guest.checkpoint.attributes import check_attributes, is_encodabl
 from triage_tui.guest.checkpoint.core_images import pc_of, read_actions
 from triage_tui.guest.checkpoint.float_registers import MAX_STATE
 from triage_tui.guest.checkpoint.image_files import one, open_private, read_bounded, read_image
+from triage_tui.guest.checkpoint.locks import read_locks
 from triage_tui.guest.checkpoint.model import (
     PAGE,
     Action,
@@ -89,7 +90,7 @@ def _facts(directory: Path) -> Facts:
         raise Damaged(f"it names more than {MAX_AREAS} mapped files")
     for path in facts.mapped:
         _path(path)
-    if not all(0 <= number < 1 << 48 for number in (facts.seq, *facts.output.values())):
+    if not all(0 <= number < 1 << 48 for number in (facts.seq, facts.last_id, *facts.output.values())):
         raise Damaged(f"{FACTS_FILE} holds numbers that cannot be")
     return facts
 
@@ -144,6 +145,9 @@ def _read(directory: Path) -> Checkpoint:
         pages=_pages(directory, pid, areas),
         files=files,
         descriptors=descriptors,
+        locks=read_locks(
+            (entry for entry, _ in read_image(directory, "filelocks.img", MAX_FILES)), descriptors
+        ),
         cwd=cwd,
         umask=place.get("umask", 0o22) & 0o777,
         actions=[

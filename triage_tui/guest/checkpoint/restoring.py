@@ -19,6 +19,7 @@ from triage_tui.guest.cell.cell import Cell
 from triage_tui.guest.checkpoint.action_table import set_action
 from triage_tui.guest.checkpoint.attributes import give_attributes
 from triage_tui.guest.checkpoint.injecting import PAGE, Injector
+from triage_tui.guest.checkpoint.locks import lock_again
 from triage_tui.guest.checkpoint.model import Checkpoint
 from triage_tui.guest.checkpoint.putting_back import put_files_back, put_times_back
 from triage_tui.guest.checkpoint.restoring_files import FileRestorer
@@ -32,6 +33,8 @@ from triage_tui.guest.host import host_memory, process
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.runs.process_model import Mapping
 
+_MOST_IDS = 4096
+"""Ids of processes that are taken away at most: each is a thread of a moment."""
 _WORD = struct.Struct("=Q")
 
 
@@ -78,6 +81,7 @@ def restore(
         for number, data in checkpoint.pipes.items():
             if number in writers:
                 fill_pipe(pid, writers[number], data, checkpoint.pipe_sizes.get(number, 0))
+        lock_again(injector, checkpoint.locks, checkpoint.files, checkpoint.descriptors)
         injector.call("chdir", injector.put(os.fsencode(checkpoint.cwd) + b"\0"))
         injector.call("umask", checkpoint.umask)
         for action in checkpoint.actions:
@@ -92,6 +96,9 @@ def restore(
         if checkpoint.facts.clear_tid:
             injector.call("set_tid_address", checkpoint.facts.clear_tid)
         give_attributes(injector, pid, checkpoint.facts.attributes)
+    if 0 < checkpoint.facts.last_id < _MOST_IDS:
+        # What it makes from now on has the ids that it would have had, wherever that can be had.
+        cell.reach_id(checkpoint.facts.last_id + 1)
     put_times_back(cell, checkpoint.facts.changed)
     for other in others:
         env = places().get(other.notification.tid)

@@ -121,6 +121,7 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         emulator_pages=sorted(emulators),
         changed=changed,
         pages_bytes=size,
+        last_id=guest.last_id,
         attributes=take_attributes(guest, threads[pid].moment.env, timer, calls),
         output={name: total for name, (_, total) in guest.streams().items()},
     )
@@ -136,6 +137,7 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         pages=runs,
         files=opened.files,
         descriptors=opened.descriptors,
+        locks=opened.locks,
         cwd=cwd,
         umask=process_state.umask(fields) or 0,
         actions=table.actions(pid, arch),

@@ -14,7 +14,8 @@ from contextlib import suppress
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.checkpoint import taking_anonymous
-from triage_tui.guest.checkpoint.model import Descriptor, FileKind, OpenFile
+from triage_tui.guest.checkpoint.locks import locks_of
+from triage_tui.guest.checkpoint.model import Descriptor, FileKind, FileLock, OpenFile
 from triage_tui.guest.checkpoint.obstacles import Obstacle
 from triage_tui.guest.checkpoint.socket_options import read_options
 from triage_tui.guest.checkpoint.taking_pairs import Ends, unread
@@ -53,6 +54,7 @@ class Opened:
         self.pipes: dict[int, bytes] = {}
         self.pipe_sizes: dict[int, int] = {}
         self.queues: dict[int, list[bytes]] = {}
+        self.locks: list[FileLock] = []
         self.sockets: set[str] = set()
         """Paths of the local sockets that listen."""
         self._representative: dict[int, int] = {}
@@ -132,7 +134,7 @@ class Opened:
                 raise Obstacle(f"{what} is its input, opened once more")
             found.kind, found.path = "stdin", ""
         if one.detail and "locked" in one.detail:
-            raise Obstacle(f"{what} is a file that is locked")
+            self.locks += locks_of(self._pid, one.fd, what)
         return found
 
     def _has_no_name(self, path: str, status: os.stat_result) -> bool:

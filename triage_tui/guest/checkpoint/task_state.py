@@ -35,6 +35,9 @@ _STACK_SIZE = 0x2BEE000
 _REAL_TIMES = 24
 """How many of them are tried; the last ones are the emulator's own."""
 _MOST_ADDED = 8
+_HOST = {"SIGEMT": "SIGSTKFLT"}
+"""Signal that the host has not -> the one that QEMU has in its place (linux-user/mips/target_signal.h)."""
+_GUEST = {host: name for name, host in _HOST.items()}
 _COMMON = frozenset(("SIGHUP", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGTERM", "SIGCHLD"))
 """Signals that are tried: no emulator has a use of its own for them."""
 
@@ -64,6 +67,7 @@ class TaskState(msgspec.Struct, frozen=True):
         host = _number(pid, self._place(pid, env) + self.mask, 8)
         numbers = signal_numbers(arch)
         names = signals_of_mask(host & ((1 << _REAL_TIME - 1) - 1))
+        names = [name if name in numbers else _GUEST.get(name, name) for name in names]
         found = sum(1 << numbers[name] - 1 for name in names if name in numbers)
         first = _REAL_TIME + self.real_time
         return found | host >> first - 1 << _REAL_TIME - 1
@@ -74,8 +78,10 @@ class TaskState(msgspec.Struct, frozen=True):
         Raises:
             OSError: process `pid` is gone.
         """
-        names = signal_numbers(arch).items()
-        host = sum(1 << signal.Signals[name] - 1 for name, number in names if _can_be(blocked, name, number))
+        host = 0
+        for name, number in signal_numbers(arch).items():
+            if blocked >> number - 1 & 1 and name not in ("SIGKILL", "SIGSTOP"):
+                host |= 1 << signal.Signals[_HOST.get(name, name)] - 1
         host |= blocked >> _REAL_TIME - 1 << _REAL_TIME + self.real_time - 1
         data = (host & (1 << 64) - 1).to_bytes(8, sys.byteorder)
         host_memory.write_memory(pid, self._place(pid, env) + self.mask, data)
@@ -94,11 +100,6 @@ class TaskState(msgspec.Struct, frozen=True):
 
     def _place(self, pid: int, env: int) -> int:
         return _number(pid, env + self.pointer, 8)
-
-
-def _can_be(blocked: int, name: str, number: int) -> bool:
-    """Return whether signal `number` is blocked, and one that can be."""
-    return bool(blocked >> number - 1 & 1) and name not in ("SIGKILL", "SIGSTOP", "SIGEMT")
 
 
 def _number(pid: int, address: int, size: int) -> int:

@@ -17,6 +17,7 @@ from triage_tui.guest.checkpoint import messages
 from triage_tui.guest.checkpoint.core_images import core_entry, thread_entry
 from triage_tui.guest.checkpoint.image_files import write_image, write_private
 from triage_tui.guest.checkpoint.injecting import protection
+from triage_tui.guest.checkpoint.locks import lock_entries
 from triage_tui.guest.checkpoint.model import Checkpoint, OpenFile, Timer
 from triage_tui.guest.checkpoint.wire import Message
 from triage_tui.runs.checkpoint_place import FACTS_FILE
@@ -82,6 +83,7 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
         for one in checkpoint.descriptors
     ]
     write_image(directory, f"fdinfo-{FILES_ID}.img", descriptors)
+    write_image(directory, "filelocks.img", lock_entries(pid, checkpoint.locks))
     write_image(directory, f"fs-{pid}.img", [{"cwd_id": cwd, "root_id": root, "umask": checkpoint.umask}])
     write_image(
         directory,
