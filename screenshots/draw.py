@@ -4,7 +4,8 @@ One session of the app goes through all pictures. What would differ from machine
 theme, time zone, terminal, names of directories, the configuration of whoever draws. So the same code and
 the same recordings give the same bytes, and a test sees a screen that changed while its picture did not.
 
-A guest that waits cannot be recorded, so no picture has one. `python -m screenshots.draw DIR` draws into
+A guest that waits cannot be recorded, so no picture has one. `campaign/` is the record of a campaign over
+sixteen programs of Debian, as it was played, but for the directory of their roots and without its runs. `python -m screenshots.draw DIR` draws into
 another directory.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -39,6 +41,7 @@ LARGE, PANE = (146, 44), (104, 30)
 
 DARK, LIGHT = "triage-dark", "triage-light"
 
+CAMPAIGN = HERE / "campaign"
 PROPOSED, BEFORE, RETRIED = "00000004", "00000001", "00000002"
 """A DHCP client whose interface is missing; its failure in an earlier story, and the round after that."""
 
@@ -80,6 +83,8 @@ PICTURES = (
     Picture("panes/peek", PANE, PROPOSED, ("j", "j", "j", "K")),
     Picture("panes/export", PANE, PROPOSED, ("W",)),
     Picture("panes/help", (104, 36), PROPOSED, ("question_mark",)),
+    Picture("campaign", LARGE, PROPOSED, ("Q",)),
+    Picture("panes/next", LARGE, PROPOSED, ("Q", "4")),
     Picture("retry", LARGE, RETRIED, ("6", "9")),
     Picture("panes/history", PANE, RETRIED, ("H",)),
     Picture("panes/compare", LARGE, BEFORE, ("c", "N", "c")),
@@ -165,7 +170,8 @@ async def _still(app: TriageApp, pilot: Pilot[None]) -> str:
         awaited = patch.display and app.main.view is not None and app.main.view.rules and not patch.insights
         if not awaited and not any(worker.is_running for worker in app.workers):
             svg = app.export_screenshot(title="triage-tui", simplify=True)
-            if svg == before:
+            # A campaign is read by a thread of its own.
+            if svg == before and not re.search(r"Reading\W+(?:#160;)?the", svg):
                 return svg
             before = svg
         await asyncio.sleep(_CALM_S)
@@ -199,6 +205,8 @@ def _draw(destination: Path) -> None:
     runs = Path(WORKSPACE) / "ai_runs"
     for source in recorded_runs():
         shutil.copytree(source, runs / source.name)
+    campaign = json.loads((CAMPAIGN / "campaign.json").read_text())
+    shutil.copytree(CAMPAIGN, Path(WORKSPACE) / "campaigns" / campaign["id"])
     asyncio.run(draw())
 
 

@@ -89,3 +89,14 @@ def test_keys_that_a_store_did_not_have_are_needed(tmp_path: Path) -> None:
     # A store that gives nothing but empty values may make a program look well that is not.
     (run.dir / "diagnosis.json").write_text(json.dumps({**diagnosis, "healthy": True}))
     assert [one.template for one in needs_of(load_run(run.dir))] == ["nvram_store", "nvram_store"]
+
+
+def test_a_failure_that_names_no_thing_is_not_taken_for_one(tmp_path: Path) -> None:
+    cause = {"cause": "missing_file", "parameters": {}, "signature": "missing_file sleep_loop"}
+    directory = exit_run(tmp_path).dir
+    diagnosis = json.loads((directory / "diagnosis.json").read_text())
+    diagnosis["hypotheses"][0] |= cause
+    diagnosis["proposals"] = []
+    (directory / "diagnosis.json").write_text(json.dumps(diagnosis))
+    (found,) = needs_of(load_run(directory))
+    assert (found.subject, found.kind) == ("missing file sleep_loop", "")

@@ -61,8 +61,7 @@ def needs_of(run: Run) -> list[Need]:
     if best is not None and best.cause not in _TELLS_NOTHING:
         about = subject(best)
         if about and not any(need.subject == about for need in found):
-            kind = _NOUNS.get(best.cause, "")
-            found.insert(0, Need(subject=about, kind=kind, cause=best.cause, run=run.run_id))
+            found.insert(0, Need(subject=about, kind=_kind(best), cause=best.cause, run=run.run_id))
         return [*found, *keys][:MAX_NEEDS]
     # What ended it is not known: a key that it asked for in vain is the better trace.
     return [*keys, *found][:MAX_NEEDS]
@@ -81,6 +80,11 @@ def subject(hypothesis: Hypothesis) -> str:
     # Where nothing is missing, the failure itself is what has to be got past.
     told = hypothesis.signature.removeprefix(cause).strip() or thing
     return safe_line(f"{cause.replace('_', ' ')} {told}", 300) if told else ""
+
+
+def _kind(hypothesis: Hypothesis) -> str:
+    """Return what kind of thing is missing, "" where it is not known which or nothing is."""
+    return _NOUNS.get(hypothesis.cause, "") if _thing(hypothesis) else ""
 
 
 def _thing(hypothesis: Hypothesis) -> str:
@@ -119,7 +123,7 @@ def _proposed(run: Run) -> Iterator[Need]:
             proposal=safe_line(proposal.id, 120),
             risk=proposal.risk,
             needs_input=safe_line(proposal.needs_input or "", 300),
-            kind=_NOUNS.get(hypothesis.cause, ""),
+            kind=_kind(hypothesis),
             source=proposal.source,
             rank=rank,
         )
