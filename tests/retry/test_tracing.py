@@ -31,6 +31,7 @@ from triage_tui.runs.events import append_event
 from triage_tui.runs.evidence import links_in, resolve
 from triage_tui.runs.listing import list_runs
 from triage_tui.runs.stories import story_of
+from triage_tui.runs.writer import encode_json
 
 ABSENT = "/etc/absent.conf"
 
@@ -196,6 +197,26 @@ def test_what_was_tried_with_a_rule_is_part_of_its_trace(workspace: Workspace) -
     (trial,) = (step for step in traced(workspace, rule).steps if step.kind == "trial")
     assert "with Give the program the file" in trial.says
     assert len([step for step in traced(workspace, first).steps if step.kind == "trial"]) > 1
+
+
+def test_a_smaller_set_follows_from_the_trial_that_found_it(workspace: Workspace) -> None:
+    first, *_ = runs_of(workspace)
+    run = workspace.load(first)
+    assert run.diagnosis is not None
+    best = run.diagnosis.proposals[0]
+    smaller = msgspec.structs.replace(best, id="smaller-1", source="trial", title="the needed rules")
+    run.diagnosis.proposals.append(smaller)
+    (run.dir / "diagnosis.json").write_bytes(encode_json(run.diagnosis))
+    append_event(run.dir, "proposed", {"proposals": ["smaller-1"]})
+    append_event(run.dir, "minimised", {"says": "one is enough"})
+    (rule,) = rules_of(traced(workspace, first))
+    # Whether the run is traced, or the rule.
+    for name in (first, rule):
+        trace = traced(workspace, name)
+        (proposal,) = (one for one in trace.steps if one.says.startswith("the needed rules"))
+        assert [trace.steps[number - 1].says for number in proposal.because] == [
+            "which rules are needed was tried: one is enough"
+        ]
 
 
 def test_a_story_is_traced_over_its_runs(workspace: Workspace) -> None:

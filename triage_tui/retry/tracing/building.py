@@ -14,6 +14,7 @@ from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.audit.log import Entry
 from triage_tui.rulebook.manifest import Generation
 from triage_tui.rulebook.places import target_directory
+from triage_tui.rulebook.rulefile import parse
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.events import Event, event_digests
 from triage_tui.runs.evidence import Link, digest, parse_link, resolve
@@ -180,3 +181,19 @@ def names_of(value: object, most: int = 64) -> list[str]:
         return [value]
     found: Iterable[object] = value if isinstance(value, list | dict) else ()
     return [one for one in found if isinstance(one, str)][:most]
+
+
+def id_of(text: bytes) -> str:
+    """Return the id in the header of a rule, "" where it cannot be read."""
+    try:
+        return parse(text).header.id
+    except TriageError:
+        return ""
+
+
+def id_in(generation: Generation | None, name: str) -> str:
+    """Return the id of a rule file of a generation, "" where it is not known."""
+    if generation is None:
+        return ""
+    ids = dict(zip(sorted(generation.files), generation.rule_ids, strict=False))
+    return ids.get(name, "")

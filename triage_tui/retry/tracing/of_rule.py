@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from triage_tui.errors import TriageError
 from triage_tui.retry.tracing.building import Building
+from triage_tui.retry.tracing.event_words import TRIALS
 from triage_tui.retry.tracing.finding import Found, generations_with
-from triage_tui.retry.tracing.model import Changed, TracedRule, TraceStep
+from triage_tui.retry.tracing.model import Changed, Kind, TracedRule, TraceStep
 from triage_tui.retry.tracing.of_run import trace_of_run
 from triage_tui.rulebook import generations, statistics
 from triage_tui.rulebook.audit.log import Entry
@@ -25,6 +26,16 @@ from triage_tui.text import number_of
 _MAX_ORIGINS = 4
 _OWN = frozenset(("proposed", "edited", "approved", "rejected", "dropped", "reconsidered", "retry_started"))
 """Kinds of lines of the audit log that repeat an event of a run."""
+
+_KINDS: Mapping[str, Kind] = {
+    "proposed": "proposal",
+    "retry_started": "retry",
+    "retry_finished": "verdict",
+    "needs_person": "end",
+    **dict.fromkeys(("experiment_started", "experiment_finished"), "experiment"),
+    **dict.fromkeys(TRIALS, "trial"),
+}
+"""Kind of a line of the audit log to that of its step; others are decisions."""
 
 
 def trace_of_rule(building: Building, rule: Found) -> str:
@@ -87,7 +98,7 @@ def _audited(building: Building, entry: Entry) -> int:
         TracedRule(file=n, sha256=s, generation=entry.after or 0) for n, s in list(entry.rules.items())[:32]
     ]
     return building.add(
-        "rule" if moves else "decision",
+        "rule" if moves else _KINDS.get(entry.kind, "decision"),
         entry.run,
         sentence(entry),
         at=entry.wall,

@@ -10,12 +10,18 @@ from typing import Any
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.retry.tracing.building import Building, names_of, time_of
+from triage_tui.retry.tracing.building import Building, id_in, id_of, names_of, time_of
+from triage_tui.retry.tracing.event_words import (
+    DECISIONS,
+    ENDS,
+    SMALLER,
+    TRIALS,
+    figures_of,
+    says_of,
+    word_of,
+)
 from triage_tui.retry.tracing.model import Changed, Reference, TracedRule
-from triage_tui.retry.tracing.trials import TRIALS, figures_of, says_of, word_of
 from triage_tui.rulebook import patches
-from triage_tui.rulebook.manifest import Generation
-from triage_tui.rulebook.rulefile import parse
 from triage_tui.runs.diagnosis_model import Evidence, Hypothesis, Proposal
 from triage_tui.runs.events import Event
 from triage_tui.runs.evidence import make_link
@@ -31,17 +37,6 @@ _MAX_HYPOTHESES = 6
 _MAX_PROPOSALS = 12
 """Those that somebody decided on are always told."""
 _MAX_FILES = 32
-_DECISIONS = {
-    "rejected": "rejected what is proposed",
-    "dropped": "dropped",
-    "reconsidered": "took back a decision",
-    "decision": "decided",
-}
-_ENDS = {
-    "ended": "the guest was ended",
-    "needs_person": "a person is needed",
-    "holder_lost": "its holder was lost",
-}
 _HOW = {
     "retry": "ran again from the start, with the rules that were active",
     "resume": "the frozen guest went on, with the rules that were active",
@@ -69,6 +64,8 @@ class _OneRun:
         self._cited: dict[str, int] = {}
         self._hypotheses: dict[int, int] = {}
         self._proposals: dict[str, int] = {}
+        self._held: list[Proposal] = []
+        """Those that a trial led to: they are told behind it."""
         self._last_decision = 0
         self._last_rule = 0
         self._last_retry = 0
@@ -80,6 +77,7 @@ class _OneRun:
         self._diagnosis(stop)
         for event in self._run.events:
             self._event(event)
+        self._let_go(list(self._held), 0)
         return self._verdict
 
     def _add(self, kind: Any, says: str, event: Event | None = None, **fields: Any) -> int:
@@ -132,7 +130,10 @@ class _OneRun:
             if number in wanted or (number < _MAX_HYPOTHESES and not self._only):
                 self._hypotheses[number] = self._hypothesis(hypothesis, stop)
         for proposal in told:
-            self._proposal(proposal)
+            if proposal.source == "trial":
+                self._held.append(proposal)
+            else:
+                self._proposal(proposal, self._hypotheses.get(proposal.hypothesis, 0))
         if len(told) < len(proposals):
             more = number_of(len(proposals) - len(told), "further proposal", "further proposals")
             self._building.lack(f"run {self._run.run_id}: {more} that nobody decided on left out")
@@ -175,10 +176,23 @@ class _OneRun:
             )
         return self._cited[key]
 
-    def _proposal(self, proposal: Proposal) -> None:
+    def _proposed_by(self, proposal: Proposal) -> Event | None:
         events = [one for one in self._run.events if one.kind == "proposed"]
         named = (one for one in events if proposal.id in names_of(one.payload.get("proposals")))
-        event = next(named, events[-1] if events else None)
+        return next(named, events[-1] if events else None)
+
+    def _led_to(self, event: Event) -> list[Proposal]:
+        """Return what the trial led to that an event tells of: such proposals are made right before it."""
+        made = ((one, self._proposed_by(one)) for one in self._held if event.kind in SMALLER)
+        return [one for one, before in made if before is not None and before.event_id < event.event_id]
+
+    def _let_go(self, proposals: list[Proposal], trial: int) -> None:
+        for proposal in proposals:
+            self._held.remove(proposal)
+            self._proposal(proposal, trial)
+
+    def _proposal(self, proposal: Proposal, because: int) -> None:
+        event = self._proposed_by(proposal)
         says = f"{proposal.title} ({proposal.risk} risk)"
         if proposal.needs_input:
             says += f"; a person must supply: {proposal.needs_input}"
@@ -190,7 +204,7 @@ class _OneRun:
             if proposal.source == "kb"
             else f"{proposal.source} (taken in by {event.actor if event else '?'})",
             why=proposal.intent,
-            because=[self._hypotheses.get(proposal.hypothesis, 0)],
+            because=[because],
             rules=[self._proposed_rule(name) for name in proposal.files[:_MAX_FILES]],
         )
         for name in (proposal.id, *proposal.files):
@@ -202,7 +216,7 @@ class _OneRun:
         except TriageError as error:
             self._building.lack(f"run {self._run.run_id}: {error}")
             return TracedRule(file=name)
-        return TracedRule(file=name, sha256=hashlib.sha256(text).hexdigest(), id=_id_of(text))
+        return TracedRule(file=name, sha256=hashlib.sha256(text).hexdigest(), id=id_of(text))
 
     def _event(self, event: Event) -> None:
         match event.kind:
@@ -215,7 +229,7 @@ class _OneRun:
                 event, "what"
             ):
                 said = ": ".join(
-                    filter(None, [_DECISIONS[event.kind], ", ".join(names_of(event.payload.get("what")))])
+                    filter(None, [DECISIONS[event.kind], ", ".join(names_of(event.payload.get("what")))])
                 )
                 said += f": {word_of(event, 'action')}" if event.kind == "decision" else ""
                 self._decide(event, said)
@@ -245,7 +259,7 @@ class _OneRun:
                 says = f"a failure that the stable set {word_of(event, 'set')} had mended is back"
                 self._add("recurrence", says, event)
             case "ended" | "needs_person" | "holder_lost" if not self._only:
-                self._add("end", _ENDS[event.kind], event, why=word_of(event, "why"))
+                self._add("end", ENDS[event.kind], event, why=word_of(event, "why"))
             case _:
                 pass
 
@@ -296,7 +310,7 @@ class _OneRun:
         names = names_of(event.payload.get("files"), _MAX_FILES)
         digests = made.files if made is not None else {}
         rules = [
-            TracedRule(file=name, sha256=digests.get(name, ""), id=_id_in(made, name), generation=after)
+            TracedRule(file=name, sha256=digests.get(name, ""), id=id_in(made, name), generation=after)
             for name in names
         ]
         self._last_rule = self._add(
@@ -368,12 +382,13 @@ class _OneRun:
         else:
             because = [self._proposals.get(name, 0) for name in names_of(event.payload.get("proposals"))]
             kind = "trial"
-        self._add(kind, says_of(event), event, because=because, figures=figures_of(event))
+        step = self._add(kind, says_of(event), event, because=because, figures=figures_of(event))
+        self._let_go(self._led_to(event), step)
 
     def _is_tried(self, event: Event) -> bool:
         """Tell whether what was tried is wanted: of one rule, only what was tried with it."""
         named = names_of(event.payload.get("proposals"))
-        return not self._only or any(name in self._proposals for name in named)
+        return not self._only or bool(self._led_to(event)) or any(one in self._proposals for one in named)
 
     def _latest(self, kind: str) -> Event | None:
         return next((event for event in reversed(self._run.events) if event.kind == kind), None)
@@ -382,17 +397,3 @@ class _OneRun:
 def _number(value: object) -> int | None:
     """Return a whole number of an event; for Python, true is one, too."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _id_of(text: bytes) -> str:
-    try:
-        return parse(text).header.id
-    except TriageError:
-        return ""
-
-
-def _id_in(generation: Generation | None, name: str) -> str:
-    if generation is None:
-        return ""
-    ids = dict(zip(sorted(generation.files), generation.rule_ids, strict=False))
-    return ids.get(name, "")

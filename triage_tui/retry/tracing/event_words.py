@@ -1,4 +1,4 @@
-"""What the events of trials and experiments say: what was run without making any rule active."""
+"""What events of a run say, in the words of a trace."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from triage_tui.retry.tracing.model import Changed
 from triage_tui.runs.events import Event
 
 _MAX_TRIED = 33
+DECISIONS: Mapping[str, str] = {
+    "rejected": "rejected what is proposed",
+    "dropped": "dropped",
+    "reconsidered": "took back a decision",
+    "decision": "decided",
+}
+"""Kind of an event that decides to what was done."""
+ENDS: Mapping[str, str] = {
+    "ended": "the guest was ended",
+    "needs_person": "a person is needed",
+    "holder_lost": "its holder was lost",
+}
+"""Kind of an event that ends a run to what that is."""
 TRIALS: Mapping[str, str] = {
     "counterfactual": "both futures of a rule were run",
     "minimised": "which rules are needed was tried",
@@ -15,6 +28,9 @@ TRIALS: Mapping[str, str] = {
     "each_rule": "each rule was tried from the checkpoint, without making any active",
 }
 """Kind of an event to what was done."""
+
+SMALLER = frozenset(("minimised", "bisected"))
+"""Those that may propose a smaller set of rules, right before they tell of it."""
 
 
 def says_of(event: Event) -> str:
