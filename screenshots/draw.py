@@ -5,8 +5,8 @@ theme, time zone, terminal, names of directories, the configuration of whoever d
 the same recordings give the same bytes, and a test sees a screen that changed while its picture did not.
 
 A guest that waits cannot be recorded, so no picture has one. `campaign/` is the record of a campaign over
-sixteen programs of Debian, as it was played, but for the directory of their roots and without its runs. `python -m screenshots.draw DIR` draws into
-another directory.
+sixteen programs of Debian, as it was played, but for the directory of their roots and without its runs.
+`python -m screenshots.draw DIR` draws into another directory.
 """
 
 from __future__ import annotations
