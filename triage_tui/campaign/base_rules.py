@@ -19,10 +19,12 @@ from triage_tui.guest.spec import LaunchSpec, resolve_target
 from triage_tui.rulebook import changing
 from triage_tui.rulebook.places import OWN, SHARED, target_directory
 from triage_tui.rulebook.targets import target_dirs
-from triage_tui.runs.files import read_bounded
+from triage_tui.runs.files import read_bounded, real_path, write_atomic
 from triage_tui.text import safe_line
 
 RULEBOOK = "rulebook"
+POLICY = "policy.yaml"
+"""The written policy that was in force when the campaign began."""
 MAX_FILE_BYTES = 1 << 20
 MAX_RULES_BYTES = 32 << 20
 """Of the rules of one order."""
@@ -67,6 +69,25 @@ def rules_of(directory: Path, target: Target) -> dict[str, bytes]:
     if sum(map(len, found.values())) > MAX_RULES_BYTES:
         raise TriageError(f"the rules that are active for a target have more than {MAX_RULES_BYTES} bytes")
     return found
+
+
+def keep_policy(directory: Path, policy_file: str) -> None:
+    """Copy the written policy into a campaign; "" is the shipped one, of which there is no copy.
+
+    Raises:
+        TriageError: it cannot be read.
+        OSError: it cannot be written.
+    """
+    if policy_file:
+        write_atomic(
+            directory / POLICY, read_bounded(real_path(Path(policy_file)), MAX_FILE_BYTES, whole=True)
+        )
+
+
+def kept_policy(directory: Path) -> str:
+    """Return the written policy of a campaign, "" for the shipped one."""
+    path = directory / POLICY
+    return str(path) if path.is_file() else ""
 
 
 def rulebook_target(target: Target) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from triage_tui import __version__
-from triage_tui.campaign.base_rules import copy_rulebook
+from triage_tui.campaign.base_rules import copy_rulebook, keep_policy, kept_policy
 from triage_tui.campaign.model import Campaign, CampaignState, Options, Target
 from triage_tui.campaign.record import (
     campaign_ids,
@@ -27,11 +27,12 @@ from triage_tui.text import safe_line
 
 _DECIDE = {
     "policy": "--policy",
-    "policy_file": "--policy-file",
+    "policy_file": "",
     "rounds": "--rounds",
     "time_limit_s": "--time-limit",
 }
-"""Options that decide what comes of a target, with the names that they have for a person."""
+"""Options that decide what comes of a target, with the names that they have for a person; the written policy
+has another sentence."""
 _LOOKED_AT = 20
 """Newest campaigns among which the one is looked for that a second start goes on with."""
 
@@ -60,6 +61,7 @@ def begin(
     directory = create(workspace.root, campaign, targets)
     try:
         campaign.rules_hash = copy_rulebook(workspace.rulebook, directory)
+        keep_policy(directory, options.policy_file)
         write_campaign(directory, campaign)
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
@@ -79,6 +81,13 @@ def interrupted(workspace: Workspace, targets: Sequence[Target], options: Option
             same = (state.campaign.options.policy, state.campaign.options.rounds)
             return state.dir if same == (options.policy, options.rounds) else None
     return None
+
+
+def _text(policy_file: str) -> bytes:
+    """Return what stands in a written policy, b"" for the shipped one or what cannot be read."""
+    with contextlib.suppress(OSError):
+        return Path(policy_file).read_bytes() if policy_file else b""
+    return b""
 
 
 def overlapping(workspace: Workspace, targets: Sequence[Target]) -> tuple[str, int]:
@@ -141,10 +150,12 @@ def go_on(directory: Path, options: Options) -> str:
     """
     with held(directory):
         campaign = read_campaign(directory).campaign
-        before, usual, stays = campaign.options, Options(), []
+        before, usual, stays = campaign.options, Options(), list[str]()
+        if before.policy == options.policy and _text(options.policy_file) != _text(kept_policy(directory)):
+            stays.append("the written policy of its beginning")
         for field, words in _DECIDE.items():
             now, then = getattr(options, field), getattr(before, field)
-            if now not in (then, getattr(usual, field)):
+            if words and now not in (then, getattr(usual, field)):
                 stays.append(f"{words} {then or 'none'}")
             setattr(options, field, then)
         campaign.options = options

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from triage_tui.campaign.base_rules import rules_of
+from triage_tui.campaign.base_rules import kept_policy, rules_of
 from triage_tui.campaign.journal import Told
 from triage_tui.campaign.left_over import WORK
 from triage_tui.campaign.model import Options, Target
@@ -48,6 +48,7 @@ def order_for(
         OSError: the same.
     """
     rules = rules_of(directory, target)
+    options = msgspec.structs.replace(options, policy_file=kept_policy(directory))
     return Order(
         campaign=directory.name,
         target=target,

@@ -26,6 +26,7 @@ from triage_tui.retry.record import NoRoom
 from triage_tui.retry.rounds.course import Course, Terms
 from triage_tui.retry.rounds.loop import carry_out
 from triage_tui.retry.rounds.policy import written_policy
+from triage_tui.retry.rounds.written_policy import shipped_policy
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.rollouts.vouching import believe
 from triage_tui.runs.files import can_be_made_again, read_bounded, write_atomic
@@ -81,7 +82,9 @@ def _played(order: Order, place: Path, cancel: threading.Event) -> Answer:
     kind: AnswerKind = "finished"
     try:
         policy = options.policy
-        written = written_policy(workspace, policy, options.policy_file or None, tell)
+        # The one of the campaign, whatever the settings of this machine say.
+        named = (options.policy_file or shipped_policy()) if policy != "manual" else None
+        written = written_policy(workspace, policy, named, tell)
         start = msgspec.structs.replace(start_of(target, options), seed=time.time_ns())
         holds = policy != "manual"
         freeze = FreezeSwitch()

@@ -26,7 +26,8 @@ from triage_tui.cli.rounds import SignalEvent, cancelled_by_signals
 from triage_tui.cli.streams import silence_broken
 from triage_tui.errors import Conflict, Interrupted, TriageError
 from triage_tui.exit_codes import DONE, NO, PERSON, REFUSED, SIGNALLED
-from triage_tui.retry.rounds.policy import POLICIES
+from triage_tui.retry.rounds.policy import POLICIES, written_policy
+from triage_tui.retry.rounds.written_policy import shipped_policy
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.limits import parse_size
 from triage_tui.runs.verdict_figures import rung_in_words
@@ -132,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("distributed") is None:
         raise TriageError("campaigns need the Python package distributed: pip install 'triage-tui[campaign]'")
     workspace = Workspace.at(args.workspace, made=True)
-    options = _options(args)
+    options = _options(args, workspace)
     check_metrics(args.metrics)
     with cancelled_by_signals(impatient=True) as cancel:
         directory, new = _directory(args, workspace, options, cancel)
@@ -174,7 +175,7 @@ def _roll_out(workspace: Workspace, directory: Path, cancel: SignalEvent) -> Non
         say(f"the rollouts were not looked at: {error}")
 
 
-def _options(args: argparse.Namespace) -> Options:
+def _options(args: argparse.Namespace, workspace: Workspace) -> Options:
     for name in ("rounds", "max_captures", "target_time", "time_limit", "total_time"):
         least = 1 if name == "rounds" else 0
         if not least <= getattr(args, name) < 1e9:
@@ -191,9 +192,12 @@ def _options(args: argparse.Namespace) -> Options:
         )
     if not args.scheduler and (args.tls_ca_file or args.tls_cert or args.tls_key):
         raise TriageError("--tls-... is for a scheduler: name it with --scheduler tls://HOST:PORT")
+    # What is wrong with it is said before anything is looked at, and not by each target.
+    written = written_policy(workspace, args.policy, args.policy_file or None, lambda _: None)
+    own = written is not None and written.path != shipped_policy()
     return Options(
         policy=args.policy,
-        policy_file=os.path.abspath(args.policy_file) if args.policy_file else "",
+        policy_file=os.path.abspath(written.path) if written is not None and own else "",
         rounds=args.rounds,
         target_s=args.target_time,
         captures=args.max_captures,
