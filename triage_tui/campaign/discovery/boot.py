@@ -176,7 +176,7 @@ class _Boot:
             self._vendor_scripts()
         self._rc_conf()
         began = self._began
-        supervised.find(self._finds, lambda path, cwd: self._follow(path, cwd=cwd))
+        supervised.find(self._finds, lambda path, cwd: self._follow(path, cwd=cwd), bool(self._init))
         self._unreached(units, began)
         inetd.find(self._finds, self._environment)
 

@@ -40,21 +40,25 @@ Follow = Callable[[str, str], None]
 """Follows a script in a directory."""
 
 
-def find(finds: Finds, follow: Follow) -> None:
-    """Follow the `run` scripts of all supervised services, and tell of those that are not started."""
+def find(finds: Finds, follow: Follow, has_init: bool) -> None:
+    """Follow the `run` scripts of all supervised services, and tell of those that are not started.
+
+    Of a root without an init, as of loose packages, those are taken too that nothing enables."""
     view = finds.view
     enabled = next((place for place in _ENABLED if view.names(place)), "")
     started: set[str] = set()
-    for place in (*([enabled] if enabled else [_AVAILABLE]), *_ALWAYS):
+    available = [] if has_init else [_AVAILABLE]
+    for place in (*([enabled] if enabled else available), *_ALWAYS):
         for name in view.names(place)[:_MOST]:
             directory = posixpath.join(place, name)
             started.add(view.canonical(directory) or directory)
             _service(finds, directory, follow)
-    if enabled:
+    if enabled or has_init:
+        where = enabled or " or ".join(_ENABLED[:2])
         for name in view.names(_AVAILABLE)[:_MOST]:
             path = posixpath.join(_AVAILABLE, name, "run")
             if view.is_file(path) and view.canonical(posixpath.dirname(path)) not in started:
-                finds.leave_out(path, f"it is not enabled: nothing in {enabled} links to it", path)
+                finds.leave_out(path, f"it is not enabled: nothing in {where} links to it", path)
 
 
 def _service(finds: Finds, directory: str, follow: Follow) -> None:
