@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.made_roots import ELF, commands, elf, found_in, left_out, make_root, of
-from triage_tui.campaign.discovery import boot, root_view
+from triage_tui.campaign.discovery import root_view
 from triage_tui.campaign.discovery.boot import discover
+from triage_tui.campaign.discovery.shell import follow
 from triage_tui.errors import Stopped, TriageError
 
 BUSYBOX: dict[str, str | bytes] = {
@@ -476,7 +477,7 @@ def test_an_init_of_the_vendors_own_is_named(tmp_path: Path) -> None:
 
 
 def test_one_endless_script_does_not_hide_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boot, "MAX_SCRIPT_STEPS", 500)
+    monkeypatch.setattr(follow, "MAX_SCRIPT_STEPS", 500)
     endless = "#!/bin/sh\n" + "for a in 1 2 3 4 5 6 7 8 9; do\n" * 4 + "true\n" + "done\n" * 4
     files = {"/etc/rc2.d/S01a": endless, "/etc/rc2.d/S02b": "#!/bin/sh\n/bin/d -b\n"}
     found = found_in(tmp_path / "root", {**files, "/bin/d": ELF})

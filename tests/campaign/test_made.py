@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.made_roots import ELF, commands, found_in, left_out
+from triage_tui.campaign.discovery.shell import follow
 
 _ROOT: dict[str, str | bytes] = {
     "/bin/busybox": ELF,
@@ -131,6 +132,28 @@ def test_a_long_script_is_followed_as_far_as_it_is_read_and_that_is_told(tmp_pat
     found = found_in(tmp_path / "root", {**_ROOT, "/etc/init.d/rcS": script})
     assert commands(found) == ["aaad"]
     assert left_out(found)["/etc/init.d/rcS"] == "only its first 256 KiB were read"
+
+
+def test_a_long_script_does_not_end_the_one_that_starts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "MAX_SCRIPT_STEPS", 400)
+    endless = "#!/bin/sh\n" + "for a in 1 2 3 4 5 6 7 8 9; do\n" * 4 + "true\n" + "done\n" * 4
+    rcs = '#!/bin/sh\nfor i in /etc/init.d/S??*; do\nif [ "$quick" ]; then $i & else $i; fi\ndone\nbbbd\n'
+    found = found_in(
+        tmp_path / "root",
+        {
+            **_ROOT,
+            "/etc/init.d/rcS": rcs,
+            "/etc/init.d/S01a": endless,
+            "/etc/init.d/S02b": endless,
+            "/etc/init.d/S03c": "#!/bin/sh\naaad\n",
+        },
+    )
+    assert commands(found) == ["aaad", "bbbd"]
+    why = left_out(found)
+    assert why["/etc/init.d/S01a"] == why["/etc/init.d/S02b"] == "only its first 400 steps were followed"
+    assert "/etc/init.d/S03c" not in why
 
 
 def test_scripts_that_no_start_script_calls_are_followed_where_there_is_none(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from triage_tui.campaign.discovery.found import Finds, LeftOut, Start
 from triage_tui.campaign.discovery.programs import DESCRIBING
 from triage_tui.campaign.discovery.root_view import MAX_STEPS, LongScriptError, RootView, TooMuchError
 from triage_tui.campaign.discovery.shell.commands import ExitShell, LeaveLoop, ReturnFunction
-from triage_tui.campaign.discovery.shell.follow import Follower
+from triage_tui.campaign.discovery.shell.follow import MAX_SCRIPT_STEPS, Follower
 from triage_tui.campaign.discovery.shell.state import ShellState, Value
 from triage_tui.campaign.discovery.shell.syntax import parse
 from triage_tui.campaign.model import Target
@@ -59,8 +59,6 @@ rc rcS rc.local functions README skeleton halt reboot single sendsigs umountfs u
 killprocs bootlogs rcK functions.sh
 """
 _NO_SERVICE = frozenset(_NO_SERVICE_NAMES.split())
-MAX_SCRIPT_STEPS = 20_000
-"""Files and commands that one start script may come to, with all that it starts."""
 _LEVELS = "2345"
 """The runlevels of a running system, the usual default first."""
 
@@ -213,7 +211,7 @@ class _Boot:
             except (ExitShell, ReturnFunction, LeaveLoop):
                 continue
             except LongScriptError:
-                why = f"only its first {MAX_SCRIPT_STEPS} steps were followed, with all that it starts"
+                why = f"only its first {MAX_SCRIPT_STEPS} steps were followed"
                 self._finds.leave_out(entry.process, why, origin)
             except RecursionError:
                 self._finds.leave_out(entry.process, "it nests deeper than can be followed", origin)
@@ -234,16 +232,12 @@ class _Boot:
         if not self._finds.programs.is_shell_script(path) and not openwrt.is_script(self._view.head(path)):
             return
         self._began = True
-        try:
-            with self._view.at_most(MAX_SCRIPT_STEPS):
-                if openwrt.is_script(self._view.head(path)):
-                    openwrt.follow(self._follower, path, arguments[0] if arguments else "start", path)
-                else:
-                    given = [Value(one) for one in arguments]
-                    self._follower.follow_file(path, given, None, path, self._described(path), cwd, before)
-        except LongScriptError:
-            why = f"only its first {MAX_SCRIPT_STEPS} steps were followed, with all that it starts"
-            self._finds.leave_out(path, why, path)
+        self._finds.reached(" ".join((path, *arguments)))
+        if openwrt.is_script(self._view.head(path)):
+            openwrt.follow(self._follower, path, arguments[0] if arguments else "start", path)
+        else:
+            given = [Value(one) for one in arguments]
+            self._follower.follow_file(path, given, None, path, self._described(path), cwd, before)
 
     def _runlevel(self, level: str) -> None:
         """Follow the scripts of a runlevel, as /etc/init.d/rc does."""

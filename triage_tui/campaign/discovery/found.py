@@ -65,13 +65,18 @@ class Finds:
         self._seen: set[tuple[object, ...]] = set()
         self._names: dict[str, int] = {}
         self._started: set[str] = set()
+        self._reached: set[str] = set()
         self._users: dict[str, int] | None = None
         self._tools: dict[str, dict[str, None]] = {}
 
     @property
     def left_out(self) -> list[LeftOut]:
         """What was left out, without what is started elsewhere with the same words."""
-        found = [one for one in self._left.values() if one.what not in self._started]
+        found = [
+            one
+            for one in self._left.values()
+            if one.what not in self._started and not (one.what in self._reached and "only where" in one.why)
+        ]
         if self._tools:
             names = sorted({name for called in self._tools.values() for name in called})
             origin = next(iter(self._tools)) if len(self._tools) == 1 else f"{len(self._tools)} scripts"
@@ -107,6 +112,10 @@ class Finds:
             self._left[what, why] = LeftOut(
                 root=str(self.view.root), what=what, why=why, origin=safe_line(origin, 200)
             )
+
+    def reached(self, words: str) -> None:
+        """Tell that a script was followed with these words: where else it is left out is not told."""
+        self._reached.add(safe_line(words, 300))
 
     def tool(self, name: str, script: str) -> None:
         """Tell that a script calls a program that is no service."""

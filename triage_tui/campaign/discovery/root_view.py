@@ -22,7 +22,7 @@ MAX_KEPT_BYTES = 32 << 20
 """Of all texts that are kept for a second look."""
 MAX_NAMES = 4096
 """Names of one directory that are looked at."""
-MAX_STEPS = 60_000
+MAX_STEPS = 100_000
 """Files, directories and commands that are looked at for one root in all."""
 _TOLD_STEPS = 10_000
 """After so many it is told how far the search is."""
@@ -92,15 +92,13 @@ class RootView:
 
     @contextmanager
     def at_most(self, steps: int) -> Iterator[None]:
-        """Within, end what takes more than `steps` by LongScriptError; the outermost counts."""
-        outermost = not self._script_end
-        if outermost:
-            self._script_end = self._steps + steps
+        """Within, end what takes more than `steps` by LongScriptError; outside, these steps do not count."""
+        outer, begun = self._script_end, self._steps
+        self._script_end = begun + steps
         try:
             yield
         finally:
-            if outermost:
-                self._script_end = 0
+            self._script_end = outer + self._steps - begun if outer else 0
 
     def canonical(self, path: str) -> str | None:
         """Return the guest path without links, None where it leads to nothing."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from triage_tui.campaign.discovery.found import Finds
 from triage_tui.campaign.discovery.openwrt import Instance
 from triage_tui.campaign.discovery.programs import INIT_D_SCRIPT
-from triage_tui.campaign.discovery.root_view import MAX_TEXT
+from triage_tui.campaign.discovery.root_view import MAX_TEXT, LongScriptError
 from triage_tui.campaign.discovery.settings import Settings
 from triage_tui.campaign.discovery.shell.answers import Answer, negated
 from triage_tui.campaign.discovery.shell.branches import Branches
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _BYTES_A_STEP = 100
 """Of a script's text that is parsed: what is no script takes longest."""
+MAX_SCRIPT_STEPS = 20_000
+"""Files and commands that one script may come to, without those of the scripts that it starts."""
 MAX_DEPTH = 16
 """Functions, scripts and texts inside of each other."""
 MAX_RECURSION = 3
@@ -112,13 +114,17 @@ class Follower:
         decision, self.decision = self.decision, ""
         asking, self.runner.asking = self.runner.asking, 0
         try:
-            if before is not None:
-                before(shell)
-            self.statements(shell, script.root.children)
-            if after is not None:
-                after(shell)
+            with self.view.at_most(MAX_SCRIPT_STEPS):
+                if before is not None:
+                    before(shell)
+                self.statements(shell, script.root.children)
+                if after is not None:
+                    after(shell)
         except (ExitShell, ReturnFunction, LeaveLoop):
             pass
+        except LongScriptError:
+            self.instance = None
+            self.finds.leave_out(path, f"only its first {MAX_SCRIPT_STEPS} steps were followed", origin)
         except RecursionError:
             self.finds.leave_out(path, "it nests deeper than can be followed", origin)
         finally:

@@ -266,6 +266,7 @@ class Runner:
         is_script = follower.finds.programs.is_shell_script(path)
         if is_script:
             inner = shell if not background else shell.copy()
+            follower.finds.reached(" ".join(launch.words))
             if not (background or launch.daemon):
                 return self._follow(inner, path, launch, said.place)
         added = follower.finds.add(
