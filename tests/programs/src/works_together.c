@@ -1,4 +1,4 @@
-/* Has several threads that wait in different ways, stops in front of a call, and lets all of them work to the end. */
+/* Has several threads that wait in different ways, and one that computes, stops in front of a call, and lets all of them work to the end. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -13,11 +13,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define THREADS 5
+#define THREADS 6
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER, twice, held;
 static pthread_cond_t begin = PTHREAD_COND_INITIALIZER;
-static int turn = -1, pipes[2], counts, told, listening, numbers[THREADS];
+static volatile int turn = -1;
+static int pipes[2], counts, told, listening, numbers[THREADS];
 static __thread int own;
 static pthread_t threads[THREADS];
 static volatile sig_atomic_t handled_by;
@@ -43,6 +44,10 @@ static void *work(void *argument) {
     if (index == 2 && turn < 0) epoll_wait(told, &event, 1, -1);
     if (index == 3) close(accept(listening, NULL, NULL));
     if (index == 4) poll(&descriptor, 1, -1);
+    while (index == 5 && turn < 5) {
+        for (volatile int i = 0; i < 100000; i++) continue;
+        getuid();
+    }
     pthread_mutex_lock(&lock);
     while (turn != index) pthread_cond_wait(&begin, &lock);
     for (int i = 1; i < 50; i++) sum += 1.0 / i;
@@ -100,7 +105,7 @@ int main(void) {
     for (long i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, work, (void *)i);
     for (int i = 0; i < THREADS; i++) {
         while (*(volatile int *)&numbers[i] == 0) usleep(1000);
-        await_sleep(numbers[i]);
+        if (i < 5) await_sleep(numbers[i]);
     }
     printf("before\n");
     fflush(stdout);

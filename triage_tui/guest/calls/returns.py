@@ -77,9 +77,9 @@ class ReturnKeeper(ProcessKeeper):
     """The part of a guest that holds threads at the end of a call."""
 
     _held_returns: dict[int, list[HeldReturn]]
+    """Host tid -> open returns, oldest first."""
     _made_again: dict[int, Notification]
     """Host id -> call of each thread that a checkpoint brought back, in which it waits to go on."""
-    """Host tid -> open returns, oldest first."""
     _making: set[int]
     """Host tids of threads that make a call for a rule: nobody is asked about it."""
 

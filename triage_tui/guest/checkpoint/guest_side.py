@@ -28,6 +28,7 @@ from triage_tui.guest.checkpoint.taking_memory import emulator_pages
 from triage_tui.guest.checkpoint.task_state import TaskState, find_task_state
 from triage_tui.guest.emulator.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.emulator.startup import EmulatorStart
+from triage_tui.guest.freezing.pausing import Holder
 from triage_tui.guest.host import host_syscalls, process
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.processes.process_table import GuestProcess
@@ -101,6 +102,11 @@ class CheckpointSide(FrozenViews):
     def held(self) -> Held | None:
         """The call at which it is frozen and that is not answered, if that is so."""
         return self._held
+
+    @property
+    def holder(self) -> Holder:
+        """What holds its threads while it is frozen."""
+        return self._carrier.holder
 
     @property
     def first_own_fd(self) -> int:

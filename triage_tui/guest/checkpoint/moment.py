@@ -57,9 +57,9 @@ def find_moment(guest: Guest, tid: int, env: int | None) -> Moment:
         if call is None:
             raise Obstacle("the emulator was just ending it")
     else:
-        call, waits = _pending(guest, tid), True
+        call, waits = pending_call(guest, tid), True
         if not guest.waits_for_answer(tid):
-            _check_unfinished(tid, tid == guest.tid)
+            check_unfinished(tid, tid == guest.tid)
     if call.name in _ENDS:
         raise Obstacle(f"it was just ending ({call.name}), and would only end again")
     arch = guest.arch
@@ -73,8 +73,12 @@ def find_moment(guest: Guest, tid: int, env: int | None) -> Moment:
     return Moment(call, waits, env, changes)
 
 
-def _pending(guest: Guest, tid: int) -> Syscall:
-    """Return the call in which a thread waits that nobody holds."""
+def pending_call(guest: Guest, tid: int) -> Syscall:
+    """Return the call in which a thread waits that nobody holds.
+
+    Raises:
+        Obstacle: it is in none.
+    """
     log = guest.trace.logs.get(tid)
     pending = guest.trace.pending(log) if log is not None else []
     words: list[str] = []
@@ -91,7 +95,7 @@ def _pending(guest: Guest, tid: int) -> Syscall:
     return pending[-1]
 
 
-def _check_unfinished(tid: int, is_looked_at: bool) -> None:
+def check_unfinished(tid: int, is_looked_at: bool) -> None:
     """Check that the kernel has done nothing of the call in which a stopped thread is.
 
     Where that cannot be seen, it is believed of the thread at which the guest was frozen.
@@ -101,6 +105,8 @@ def _check_unfinished(tid: int, is_looked_at: bool) -> None:
     """
     try:
         tracee = Tracee(tid, seize=False)
+        if tracee.entered_call() is not None:
+            return
         result = tracee.result(tracee.read_registers())
     except (OSError, TraceeGone):
         if is_looked_at:

@@ -17,7 +17,7 @@ import msgspec
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.checkpoint.action_table import guest_mask_bytes, mask_size
-from triage_tui.guest.checkpoint.injecting import Injector
+from triage_tui.guest.checkpoint.injecting import PAGE, Injector
 from triage_tui.guest.emulator.signal_actions import signal_numbers
 from triage_tui.guest.host import host_memory, process
 from triage_tui.guest.host.signals import signals_of_mask
@@ -146,7 +146,10 @@ def find_task_state(pid: int, env: int, injector: Injector) -> TaskState | None:
     numbers = {name: number for name, number in signal_numbers(arch).items() if name in _COMMON}
     blocked = {name for name in numbers if secrets.randbits(1)}
     real_time = secrets.randbits(_REAL_TIMES)
-    start = secrets.randbits(17) << 12 | 1 << 29
+    start, here = 0, injector.put(b"")
+    # On its own stack a thread may not give it up again (sigaltstack(2), EPERM).
+    while not start or start - PAGE <= here < start + _STACK_SIZE + PAGE:
+        start = secrets.randbits(17) << 12 | 1 << 29
     set_blocked(injector, sum(1 << numbers[name] - 1 for name in blocked) | real_time << _REAL_TIME - 1)
     set_handler_stack(injector, start, _STACK_SIZE)
     heap = next((one for one in process.read_maps(pid) if one.path == "[heap]"), None)

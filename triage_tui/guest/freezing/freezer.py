@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable
 
 from triage_tui.guest.calls.suspecting import Suspecting
+from triage_tui.guest.checkpoint import coming_to_calls
 from triage_tui.guest.freezing import pausing
 from triage_tui.guest.freezing.activity import living_thread
 from triage_tui.guest.freezing.computing import ComputingThreads
@@ -79,6 +81,8 @@ class Freezer(Suspecting):
         self._computing.look(self, now_at_once=True)
         pausing.stop_all(self.processes, self._carrier.holder, self._signalled, self._answered_tids())
         self._freeze_ms = (time.monotonic_ns() - moment) / 1e6
+        if self.spec.checkpoint:
+            coming_to_calls.come_to_calls(self, self._defer_next)
         if self._signalled:
             self.report(
                 "the guest is frozen by a signal, which it may undo: the system does not let its threads be "
@@ -114,6 +118,17 @@ class Freezer(Suspecting):
             # A thread that made no watched call yet.
             known_now.envs |= self.thread_places(self.pid, {self.tid: stop.trigger.tid})
         return stop
+
+    def _defer_next(self) -> None:
+        """Receive a call that a thread has come to while all others are frozen; it waits until they go on."""
+        if not select.select([self._carrier], [], [], 0)[0]:
+            return
+        notification = self._carrier.receive()
+        if notification is not None:
+            if self._is_mere_log(notification, host_name(notification)):
+                self._proceed(notification)
+            else:
+                self._deferred.append(notification)
 
     def _answered_tids(self) -> set[int]:
         """Return the threads that wait for an answer."""

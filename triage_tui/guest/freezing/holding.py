@@ -13,7 +13,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from triage_tui.guest.freezing import restarts
 from triage_tui.guest.host import process
@@ -73,6 +73,42 @@ class HeldThreads:
                 return False
             self._events[tid] = event
         return True
+
+    def run_to_call(
+        self,
+        tid: int,
+        is_wanted: Callable[[int, tuple[int, ...]], bool],
+        is_elsewhere: Callable[[], bool],
+        deadline: float,
+    ) -> None:
+        """Have a held thread go on to the entry of a host call, by number and arguments, that is wanted.
+
+        It is held again there, or where it is at `deadline` (monotonic clock). `is_elsewhere` is asked while
+        it runs, and tells whether it waits for an answer of the supervisor's: then it is left alone.
+        """
+        tracee, event = self._tracees.get(tid), self._events.get(tid)
+        if tracee is None or event is None or event.kind not in ("asked", "call"):
+            return
+        try:
+            self._events.pop(tid)
+            tracee.resume()
+            asked = False
+            while True:
+                event = tracee.poll_event(_LOOK_AGAIN_S)
+                if event is None:
+                    if is_elsewhere():
+                        return
+                    if not asked and time.monotonic() > deadline:
+                        tracee.interrupt()
+                        asked = True
+                    continue
+                entered = tracee.entered_call() if event.kind == "call" else None
+                if event.kind != "call" or asked or (entered is not None and is_wanted(*entered)):
+                    self._events[tid] = event
+                    return
+                tracee.resume()
+        except TraceeGone:
+            self._tracees.pop(tid, None)
 
     def release(self) -> None:
         """Let all threads go on as if they had never stopped."""

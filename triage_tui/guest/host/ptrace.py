@@ -12,6 +12,7 @@ import ctypes
 import errno
 import os
 import signal
+import struct
 import time
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ from triage_tui.guest.host.libc import libc
 _SEIZE, _INTERRUPT, _SYSCALL, _DETACH = 0x4206, 0x4207, 24, 17
 _GETREGSET, _SETREGSET, _NT_PRSTATUS, _NT_ARM_SYSTEM_CALL = 0x4204, 0x4205, 1, 0x404
 _GETSIGMASK, _SETSIGMASK, _SIGMASK_SIZE = 0x420A, 0x420B, 8
+_GET_SYSCALL_INFO, _AT_ENTRY = 0x420E, 1
+_CALL_INFO = struct.Struct("=B23x7Q")
+"""struct ptrace_syscall_info, <linux/ptrace.h>: where it stands; number and arguments."""
 _ALL_SIGNALS = (1 << 64) - 1
 _O_TRACESYSGOOD, _O_TRACEEXEC, _O_EXITKILL = 1, 0x10, 0x100000
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
@@ -272,6 +276,19 @@ class Tracee:
         if self._layout.restart is not None:
             changed[self._layout.restart] = (1 << 64) - 1
         return changed
+
+    def entered_call(self) -> tuple[int, tuple[int, ...]] | None:
+        """Return number and arguments of the call at whose entry the thread stopped, None where it did not.
+
+        Before Linux 5.3 that cannot be told.
+        """
+        data = ctypes.create_string_buffer(_CALL_INFO.size)
+        try:
+            request(_GET_SYSCALL_INFO, self.tid, _CALL_INFO.size, ctypes.addressof(data))
+        except OSError:
+            return None
+        kind, number, *arguments = _CALL_INFO.unpack(data.raw)
+        return (number, tuple(arguments)) if kind == _AT_ENTRY else None
 
     def result(self, words: list[int]) -> int:
         """Return what the call gave whose exit the thread stopped at."""
