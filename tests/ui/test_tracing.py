@@ -36,6 +36,21 @@ def test_rows_are_safe_and_links_lead_into_their_run() -> None:
     assert place_of("ev:mem/12@0x10+0:4", RUN) == (RUN, "ev:mem/12@0x10+0:4")
 
 
+def test_the_day_is_told_where_it_is_another() -> None:
+    moments = ("2026-01-31T23:59:58.1+01:00", "2026-01-31T23:59:59+01:00", "2026-02-02T08:00:00+01:00", "")
+    steps = [
+        TraceStep(number=n, phase="execution", kind="decision", run=RUN, at=at, says="x")
+        for n, at in enumerate(moments, 1)
+    ]
+    lines = [line.text for line in lines_of(Trace(of="run", subject=RUN, says="", steps=steps))]
+    assert [line.removesuffix(" decision: x") for line in lines if line.endswith("decision: x")] == [
+        "1 2026-01-31 23:59:58",
+        "2 23:59:59",
+        "3 2026-02-02 08:00:00",
+        "4 time unknown",
+    ]
+
+
 async def test_a_key_traces_the_run_and_evidence_is_gone_to_and_come_back_from(app: TriageApp) -> None:
     async with app.run_test(size=(100, 40)) as pilot:
         await opened(pilot)

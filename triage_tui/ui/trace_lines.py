@@ -6,6 +6,7 @@ from triage_tui.diagnosis.knowledge_base.explained_lines import Line
 from triage_tui.retry.tracing.model import Trace, TraceStep
 from triage_tui.retry.tracing.writing import HEADINGS, by_phase, by_run, clock, details, doubt, rule_words
 
+_DAY = len("2026-01-31")
 _IN = "@"
 """Between a link and the run that it leads into, where that is another one."""
 
@@ -13,20 +14,25 @@ _IN = "@"
 def lines_of(trace: Trace) -> list[Line]:
     """Return the lines, raw text."""
     lines = [Line(trace.says, role="entry")]
+    day = ""
     for run, steps in by_run(trace.steps):
         lines += [Line(""), Line(f"Run {run}" if run else "Rulebook", role="entry")]
         for phase, some in by_phase(steps):
             lines.append(Line(HEADINGS[phase], 2, role="entry"))
             for step in some:
-                lines += _of_step(trace, step)
+                # A decision may be days behind the stop.
+                lines += _of_step(trace, step, day)
+                day = clock(step)[:_DAY]
     if trace.lacking:
         lines += [Line(""), Line("What is missing, or does not agree", role="entry")]
         lines += [Line(f"- {text}", 2, 2, role="held") for text in trace.lacking]
     return lines
 
 
-def _of_step(trace: Trace, step: TraceStep) -> list[Line]:
-    lines = [Line(f"{step.number} {clock(step)[-8:]} {step.kind}: {step.says}", 4, 3, role="held")]
+def _of_step(trace: Trace, step: TraceStep, day: str) -> list[Line]:
+    at = clock(step)
+    at = at[_DAY + 1 :] if at[:_DAY] == day and len(at) > _DAY else at
+    lines = [Line(f"{step.number} {at} {step.kind}: {step.says}", 4, 3, role="held")]
     lines += [Line(text, 7, 2) for text in details(step)]
     for reference in step.evidence:
         link = reference.link if reference.run == trace.subject else f"{reference.link}{_IN}{reference.run}"
