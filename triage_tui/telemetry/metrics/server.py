@@ -30,7 +30,10 @@ from triage_tui.telemetry.metrics.spending import Spending
 _LOOK_S = 2.0
 """How long one scrape may read records; what is left is in the next. Prometheus waits 10 s."""
 _DISK_S = 60.0
-"""How old the size of all runs may be."""
+"""How old the size of all runs may be,"""
+_LEAST_S = 2.0
+_SHARE = 50
+"""and how much longer than the measuring took it must be, as far as that allows."""
 _CLIENT_S = 10.0
 """How long a client may say nothing."""
 
@@ -63,7 +66,8 @@ class Metrics(Collector):
         """Targets whose time is counted."""
         self._lock = threading.Lock()
         self._usage = DiskUsage(runs_dir)
-        self._measured = float("-inf")
+        self._due = float("-inf")
+        """When the size of all runs is measured again."""
         self._measuring: threading.Thread | None = None
         self._figures.limit.set(CaptureLimits.of({}).disk_bytes if limit_bytes is None else limit_bytes)
         # What was spent before is no news.
@@ -115,12 +119,14 @@ class Metrics(Collector):
         """Measure what the runs take, beside: of ten thousand it takes seconds."""
         if self._measuring is not None and self._measuring.is_alive():
             return
-        if time.monotonic() - self._measured < _DISK_S:
+        began = time.monotonic()
+        if began < self._due:
             return
-        self._measured = time.monotonic()
 
         def work() -> None:
             size = self._usage.bytes()
+            # What takes long is measured seldom.
+            self._due = began + min(_DISK_S, max(_LEAST_S, _SHARE * (time.monotonic() - began)))
             self._figures.known(self._figures.size).set(size)
 
         self._measuring = threading.Thread(target=work, name="disk usage", daemon=True)
