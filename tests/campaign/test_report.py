@@ -160,6 +160,12 @@ def test_the_report_is_chinese_and_what_firmware_says_stays(
 ) -> None:
     state = small()
     state.targets[0].name, state.targets[0].group, state.targets[5].group = "well", "", "stuck"
+    outcome = state.outcome(state.targets[1].target)
+    assert outcome is not None
+    outcome.headline = (
+        'httpd (ARM, pid 2) is about to exit(1): openat("/etc/a.conf") = ENOENT just before.'
+        " Most likely: missing_file (0.97)."
+    )
     on_disk(tmp_path, state)
     assert command(campaign_report, tmp_path, "last", "--lang", "zh") == 0
     text = capsys.readouterr().out
@@ -167,6 +173,8 @@ def test_the_report_is_chinese_and_what_firmware_says_stays(
     assert re.search(r"^well +正常 ", text, re.MULTILINE)
     assert re.search(r"^stuck +1 ", text, re.MULTILINE)
     assert re.search(r"1 个正常.1 个有进展", text)
+    assert "is about to" not in text
+    assert "即将" in text
     assert re.search(r"1 个目标在途中丢失.triage-tui campaign `--resume", text)
     titles = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert len(titles) == 9
@@ -176,3 +184,16 @@ def test_the_report_is_chinese_and_what_firmware_says_stays(
         r"^\*\*1\\\. NVRAM default `lan_ipaddr`.2 个目标下一步需要它.能使几个有进展.未知", text, re.MULTILINE
     )
     assert "missing_file open(/etc/a.conf) ENOENT" in text
+
+
+def test_a_campaign_is_held_against_an_earlier_one_and_not_against_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = on_disk(tmp_path, small())
+    second = on_disk(tmp_path, small())
+    with pytest.raises(
+        TriageError, match=f"{second.dir.name} cannot be held against itself: name an earlier one"
+    ):
+        command(campaign_report, tmp_path, "last", "--compare", "last")
+    assert command(campaign_report, tmp_path, first.dir.name, "--compare", "last") == 0
+    assert "is the later one: what is told as better became worse" in capsys.readouterr().out

@@ -203,6 +203,8 @@ def _notes(before: CampaignState, after: CampaignState, found: list[Compared]) -
     """Return what differs between the two besides their targets."""
     one, other = before.campaign, after.campaign
     notes = []
+    if before.dir.name > after.dir.name:
+        notes.append(f"Campaign {one.id} is the later one: what is told as better became worse.")
     if one.rules_hash != other.rules_hash:
         notes.append("The active rules at the start were others.")
     if one.emulators and other.emulators and one.emulators != other.emulators:

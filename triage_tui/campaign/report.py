@@ -18,6 +18,7 @@ from triage_tui.campaign.statistics import (
     standing_of,
     story_key,
 )
+from triage_tui.errors import TriageError
 from triage_tui.text import number_of
 
 if TYPE_CHECKING:
@@ -90,10 +91,13 @@ def earlier(workspace: Path, state: CampaignState, name: str = "") -> CampaignSt
     None where neither names one, or the one that it names itself is not here any more.
 
     Raises:
-        TriageError: the one that `name` names is not here or cannot be read.
+        TriageError: the one that `name` names is not here, cannot be read, or is this one.
     """
     if name:
-        return read_campaign(campaign_dir(workspace, name))
+        directory = campaign_dir(workspace, name)
+        if directory.name == state.dir.name:
+            raise TriageError(f"campaign {directory.name} cannot be held against itself: name an earlier one")
+        return read_campaign(directory)
     known = state.campaign.compared_with
     if not known or known == state.campaign.id:
         return None

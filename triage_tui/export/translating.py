@@ -26,6 +26,7 @@ from triage_tui.language.catalogue import Catalogue
 _OPEN, _CLOSE = "\ue010", "\ue011"
 _TOKEN = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
 _NUMBER = re.compile(r"\d+\. ")
+_COLON = Span(": ")
 _CODED_COLUMNS = frozenset(
     (
         "#", "when", "run", "address", "module", "function", "register", "value", "before", "more", "target",
@@ -102,7 +103,13 @@ def _claim(claim: Claim, language: Catalogue) -> Claim:
 
 
 def _words(words: Words, language: Catalogue) -> Words:
-    """Translate a paragraph in which code, and what leads to evidence, cannot be taken apart."""
+    """Translate a paragraph in which code, and what leads to evidence, cannot be taken apart.
+
+    Names with a colon behind them are no part of the sentence that follows.
+    """
+    at = words.index(_COLON) + 1 if _COLON in words else 0
+    if at and all(span.code or span.to or span.text in (", ", _COLON.text) for span in words[:at]):
+        return (*words[:at], *_words(words[at:], language))
     kept = [span for span in words if span.code or span.to]
     text, number = "", 0
     for span in words:
