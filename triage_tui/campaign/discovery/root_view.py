@@ -60,6 +60,7 @@ class RootView:
                 " which the firmware was unpacked"
             )
         self.root = root
+        self._prefix = str(root).rstrip("/")
         self.made = Made()
         """What scripts have made of it so far."""
         self.cut: set[str] = set()
@@ -112,8 +113,8 @@ class RootView:
             if part == "..":
                 del found[-1:]
                 continue
-            place = self.root.joinpath(*found, part)
             guest = "/" + "/".join((*found, part))
+            place = self._prefix + guest
             source = self.made.copies.get(guest)
             if source is not None:
                 links += 1
@@ -191,9 +192,8 @@ class RootView:
         if parent is not None and posixpath.join(parent, posixpath.basename(path)) in self.made.links:
             return True
         try:
-            return (
-                parent is not None
-                and self._host(posixpath.join(parent, posixpath.basename(path))).is_symlink()
+            return parent is not None and os.path.islink(
+                self._host(posixpath.join(parent, posixpath.basename(path)))
             )
         except (OSError, ValueError):
             return False
@@ -305,8 +305,8 @@ class RootView:
                 return candidate
         return None
 
-    def _host(self, real: str) -> Path:
-        return self.root / real.lstrip("/")
+    def _host(self, real: str) -> str:
+        return self._prefix + (real if real.startswith("/") else f"/{real}")
 
 
 def has_pattern(text: str) -> bool:

@@ -19,7 +19,7 @@ from triage_tui.campaign.discovery.settings import Settings
 from triage_tui.campaign.discovery.shell.answers import Answer, negated
 from triage_tui.campaign.discovery.shell.branches import Branches
 from triage_tui.campaign.discovery.shell.commands import ExitShell, LeaveLoop, ReturnFunction
-from triage_tui.campaign.discovery.shell.making import given_lines, write
+from triage_tui.campaign.discovery.shell.making import redirected
 from triage_tui.campaign.discovery.shell.running import LIBRARIES, Runner
 from triage_tui.campaign.discovery.shell.state import Function, ShellState, Value
 from triage_tui.campaign.discovery.shell.substitutions import handed_on, substituted
@@ -30,6 +30,8 @@ from triage_tui.campaign.discovery.tools import QUERIES
 if TYPE_CHECKING:
     from tree_sitter import Node
 
+_MAX_KEPT_BYTES = 4 << 20
+"""Of the texts whose trees are kept."""
 _BYTES_A_STEP = 100
 """Of a script's text that is parsed: what is no script takes longest."""
 MAX_SCRIPT_STEPS = 20_000
@@ -69,6 +71,8 @@ class Follower:
         self.runner = Runner(self)
         self._branches = Branches(self)
         self._nesting = 0
+        self._scripts: dict[str, tuple[bytes, Script]] = {}
+        self._kept_bytes = 0
         self._at_work: list[tuple[str, tuple[str | None, ...]]] = []
 
     def shell(self, script: Script, environment: dict[str, str] | None = None) -> ShellState:
@@ -142,8 +146,16 @@ class Follower:
             return None
         if (self.view.canonical(path) or path) in self.view.cut:
             self.finds.leave_out(path, f"only its first {MAX_TEXT >> 10} KiB were read", path)
+        kept = self._scripts.get(path)
+        if kept is not None and kept[0] == source:
+            return kept[1]
         self.view.step(len(source) // _BYTES_A_STEP)
-        return parse(path, source)
+        script = parse(path, source)
+        self._kept_bytes += len(source)
+        if script is not None and self._kept_bytes <= _MAX_KEPT_BYTES:
+            # What all scripts read in, as /lib/functions.sh, is parsed once.
+            self._scripts[path] = (source, script)
+        return script
 
     def follow_text(self, shell: ShellState, text: str, line: int = 0, *, apart: bool = False) -> Answer:
         """Follow a text of the shell, as of `eval`, or `apart` as of `sh -c`; it stands at `line` from 0."""
@@ -282,7 +294,7 @@ class Follower:
                 self.runner.assignments(shell, node)
                 return True
             case "redirected_statement":
-                return self._redirected(shell, node, background)
+                return redirected(self, shell, node, background)
             case "list":
                 return self._branches.listed(shell, node, background)
             case "pipeline":
@@ -320,20 +332,6 @@ class Follower:
                 return self.statements(shell, node.children)
         return None
 
-    def _redirected(self, shell: ShellState, node: Node, background: bool) -> Answer:
-        """Follow a statement with its standard input, and know what it writes."""
-        body = node.child_by_field_name("body")
-        before, given = shell.input, given_lines(self, shell, node)
-        if given is not None:
-            shell.input = given
-        try:
-            status = self.statement(shell, body, background) if body is not None else True
-            self._after_heredoc(shell, node, background)
-        finally:
-            shell.input = before
-        write(self, shell, node)
-        return status
-
     def _pipeline(self, shell: ShellState, node: Node, background: bool) -> Answer:
         """Follow the commands of a pipeline; what is only looked through is asked, not started."""
         last = node.named_children[-1]
@@ -352,15 +350,6 @@ class Follower:
             return answer
         finally:
             self.runner.asking -= asked
-
-    def _after_heredoc(self, shell: ShellState, node: Node, background: bool) -> None:
-        """Follow what stands behind a here-document's beginning on its line: the tree holds it inside."""
-        for redirect in node.named_children:
-            if redirect.type != "heredoc_redirect":
-                continue
-            for child in redirect.named_children:
-                if child.type in ("pipeline", "command", "list"):
-                    self.statement(shell, child, background)
 
     def _aside(self, shell: ShellState, nodes: Sequence[Node], background: bool = False) -> Answer:
         """Follow statements in a shell of their own."""

@@ -6,6 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from triage_tui.campaign.discovery.root_view import RootView
+from triage_tui.campaign.discovery.shell.answers import Answer
 from triage_tui.campaign.discovery.shell.state import ShellState
 from triage_tui.campaign.discovery.shell.substitutions import printed
 
@@ -164,7 +165,27 @@ def _of_fstab(view: RootView, origin: str) -> None:
             _brought(view, fields[2] if fields[2] != "swap" else "proc", fields[1], origin)
 
 
-def given_lines(follower: Follower, shell: ShellState, node: Node) -> list[str] | None:
+def redirected(follower: Follower, shell: ShellState, node: Node, background: bool) -> Answer:
+    """Follow a statement with its standard input, and know what it writes."""
+    body = node.child_by_field_name("body")
+    before, given = shell.input, _given_lines(follower, shell, node)
+    if given is not None:
+        shell.input = given
+    try:
+        status = follower.statement(shell, body, background) if body is not None else True
+        # What stands behind a here-document's beginning on its line: the tree holds it inside.
+        for redirect in node.named_children:
+            if redirect.type == "heredoc_redirect":
+                for child in redirect.named_children:
+                    if child.type in ("pipeline", "command", "list"):
+                        follower.statement(shell, child, background)
+    finally:
+        shell.input = before
+    _write(follower, shell, node)
+    return status
+
+
+def _given_lines(follower: Follower, shell: ShellState, node: Node) -> list[str] | None:
     """Return the lines that a redirection gives to a command, None where nobody knows them."""
     for redirect in node.named_children:
         text: str | None = None
@@ -179,7 +200,7 @@ def given_lines(follower: Follower, shell: ShellState, node: Node) -> list[str] 
     return None
 
 
-def write(follower: Follower, shell: ShellState, node: Node) -> None:
+def _write(follower: Follower, shell: ShellState, node: Node) -> None:
     """Know the file into which a redirection writes."""
     if shell.dead:
         return
