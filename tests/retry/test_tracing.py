@@ -246,6 +246,8 @@ def test_what_is_gone_or_changed_is_said(workspace: Workspace) -> None:
     assert f"run {second} is not here any more" in of_rule.lacking
     # What it did there is still counted.
     assert [step.run for step in of_rule.steps if step.kind == "acted"] == [second]
+    (workspace.runs_dir / first / "trace.jsonl").write_bytes(b"{rubbish\n")
+    assert [text for text in traced(workspace, first).lacking if "trace.jsonl" in text]
     (workspace.runs_dir / first / "diagnosis.json").unlink()
     assert f"run {first} has no diagnosis" in traced(workspace, first).lacking
 

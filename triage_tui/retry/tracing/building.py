@@ -26,6 +26,8 @@ MAX_STEPS = 2000
 MAX_RUNS = 256
 """Runs that one trace reads."""
 MAX_LACKING = 50
+_MAX_PROBLEMS = 5
+"""Of one record."""
 _PHASES: Mapping[Kind, Phase] = {
     **dict.fromkeys(
         ("stop", "checkpoint", "evidence", "hypothesis", "proposal", "experiment", "trial"), "plan"
@@ -71,6 +73,10 @@ class Building:
 
     def finish(self) -> None:
         """Note what is known only at the end."""
+        for name, run in self.runs.items():
+            # Calls are read when evidence points to them, and what is wrong with them is found then.
+            for problem in run.problems[:_MAX_PROBLEMS] if run is not None else ():
+                self.lack(f"run {name}: {problem}")
         if self._left_out:
             del self.lacking[MAX_LACKING - 1 :]
             self.lack(
@@ -90,9 +96,7 @@ class Building:
                 self.lack(f"run {name} is not here any more")
             else:
                 try:
-                    found = self.runs[name] = load_run(self.runs_dir / name)
-                    for problem in found.problems[:5]:
-                        self.lack(f"run {name}: {problem}")
+                    self.runs[name] = load_run(self.runs_dir / name)
                 except TriageError as error:
                     self.lack(str(error))
         return self.runs[name]

@@ -48,8 +48,6 @@ def make_trace(workspace: Workspace, found: Found) -> Trace:
 def _of_run(building: Building, workspace: Workspace, name: str) -> str:
     run = workspace.load(name)
     building.runs[name] = run
-    for problem in run.problems[:5]:
-        building.lack(f"run {name}: {problem}")
     rounds = ladder(run)
     here = next((n for n, one in enumerate(rounds) if one.run_id == name), 0)
     parent = run.snapshot.parent_run
