@@ -219,6 +219,18 @@ def test_a_smaller_set_follows_from_the_trial_that_found_it(workspace: Workspace
         ]
 
 
+def test_a_rule_of_others_rests_on_no_hypothesis(workspace: Workspace) -> None:
+    first, *_ = runs_of(workspace)
+    run = workspace.load(first)
+    assert run.diagnosis is not None
+    best = run.diagnosis.proposals[0]
+    run.diagnosis.proposals.append(msgspec.structs.replace(best, id="pack-1", source="pack", title="packed"))
+    (run.dir / "diagnosis.json").write_bytes(encode_json(run.diagnosis))
+    trace = traced(workspace, first)
+    (proposal,) = (one for one in trace.steps if one.says.startswith("packed"))
+    assert [trace.steps[number - 1].kind for number in proposal.because] == ["stop"]
+
+
 def test_a_story_is_traced_over_its_runs(workspace: Workspace) -> None:
     first = runs_of(workspace)[0]
     story = next(story_of(run) for run in list_runs(workspace.runs_dir) if run.run_id == first)

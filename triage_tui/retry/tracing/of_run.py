@@ -125,7 +125,7 @@ class _OneRun:
             for n, p in enumerate(proposals)
             if n < _MAX_PROPOSALS or p.id in decided or decided & set(p.files)
         ]
-        wanted = {p.hypothesis for p in told}
+        wanted = {p.hypothesis for p in told if p.source in ("kb", "model")}
         for number, hypothesis in enumerate(diagnosis.hypotheses):
             if number in wanted or (number < _MAX_HYPOTHESES and not self._only):
                 self._hypotheses[number] = self._hypothesis(hypothesis, stop)
@@ -133,7 +133,9 @@ class _OneRun:
             if proposal.source == "trial":
                 self._held.append(proposal)
             else:
-                self._proposal(proposal, self._hypotheses.get(proposal.hypothesis, 0))
+                # What others wrote rests on no hypothesis of this run.
+                own = proposal.source in ("kb", "model")
+                self._proposal(proposal, self._hypotheses.get(proposal.hypothesis, 0) if own else stop)
         if len(told) < len(proposals):
             more = number_of(len(proposals) - len(told), "further proposal", "further proposals")
             self._building.lack(f"run {self._run.run_id}: {more} that nobody decided on left out")
@@ -159,7 +161,8 @@ class _OneRun:
         else:
             origin = f" of {hypothesis.origin}" if hypothesis.origin else ""
             why = f"entry {hypothesis.entry}{origin} of the knowledge base" if hypothesis.entry else ""
-        event = self._latest("analyzed" if by_model else "diagnosed")
+        kind = "analyzed" if by_model else "diagnosed"
+        event = next((one for one in reversed(self._run.events) if one.kind == kind), None)
         says = f"{hypothesis.cause} ({hypothesis.confidence:.2f}): {hypothesis.title}"
         return self._add("hypothesis", says, event, why=why, because=because, actor="")
 
@@ -389,9 +392,6 @@ class _OneRun:
         """Tell whether what was tried is wanted: of one rule, only what was tried with it."""
         named = names_of(event.payload.get("proposals"))
         return not self._only or bool(self._led_to(event)) or any(one in self._proposals for one in named)
-
-    def _latest(self, kind: str) -> Event | None:
-        return next((event for event in reversed(self._run.events) if event.kind == kind), None)
 
 
 def _number(value: object) -> int | None:
