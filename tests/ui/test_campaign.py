@@ -234,6 +234,11 @@ async def test_no_campaign_and_a_broken_one_are_said(
         await sheet(pilot, app, f"Campaign {other.dir.name} ended")
         await pilot.press("left_square_bracket")
         await until(pilot, lambda: "This is the newest campaign" in said(app))
+        # That nothing passes a filter is not told as if there were nothing.
+        await pilot.press("3", "slash", *"zzz")
+        await sheet(pilot, app, "Nothing passes the filter.")
+        assert "No rule was tried" not in shown(app)
+        await pilot.press("escape", "1")
         shutil.rmtree(other.dir)
         await sheet(pilot, app, "This campaign cannot be shown: ")
         await pilot.press("right_square_bracket")

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from triage_tui.campaign.model import CampaignState, Outcome, Target
+from triage_tui.campaign.model import HEALTHY, CampaignState, Outcome, Target
 from triage_tui.campaign.statistics import (
     NO_RUNG,
     RUNG_ORDER,
@@ -178,7 +178,8 @@ def _told(outcome: Outcome | None) -> str:
     if outcome is None:
         return "no outcome"
     rung = (outcome.rung or NO_RUNG).replace("_", " ")
-    return ", ".join(text for text in (outcome.word, rung, outcome.cause) if text)
+    cause = outcome.cause if outcome.word != HEALTHY else ""
+    return ", ".join(text for text in (outcome.word, rung, cause) if text)
 
 
 def _stories(before: CampaignState, after: CampaignState) -> list[StoryChange]:

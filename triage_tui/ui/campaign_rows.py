@@ -29,6 +29,7 @@ _CHANGES = {
     "not known": "faint", "same": "",
 }  # fmt: skip
 NO_CAUSE = "no known cause"
+NOTHING_PASSES = "Nothing passes the filter."
 NOT_RUN = ("refused", "lost", "cancelled")
 _MOST_NAMED = 6
 MAX_STEPS = 60
@@ -227,8 +228,8 @@ def _gain_rows(data: CampaignData, number: int, gain: Gain, width: int) -> list[
 # --- comparison ----------------------------------------------------------------------------------------
 
 
-def compared_summary(found: Comparison, width: int) -> list[Row]:
-    """Return what changed in sum."""
+def compared_summary(found: Comparison, width: int, *, none_passes: bool = False) -> list[Row]:
+    """Return what changed in sum; `none_passes` says that the filter lets no target through."""
     told = ", ".join(f"{number} {change}" for change, number in found.counts.items()) or "nothing to compare"
     rows = wrapped(f"Against campaign {short(found.before, 60)}: {told}.", width, "strong", 1)
     for note in found.notes:
@@ -240,7 +241,7 @@ def compared_summary(found: Comparison, width: int) -> list[Row]:
         text = f" {sign}{abs(one.after - one.before):<6} {one.before:>6} to {one.after:<6} "
         rows.append(Row(((text, role), (clip(short(one.key, 300), max(8, width - len(text))), ""))))
     rows.append(heading("Targets", width))
-    return rows
+    return rows + (wrapped(NOTHING_PASSES, width, "muted", 1) if none_passes else [])
 
 
 def compared_row(one: Compared, width: int, place: int) -> Row:

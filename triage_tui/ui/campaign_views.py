@@ -231,7 +231,8 @@ def _compared_rows(data: CampaignData, place: CampaignPlace, width: int) -> tupl
     made = MadeRows(
         len(changed), lambda index, width: compared_row(changed[index][1], width, changed[index][0])
     )
-    rows = HeadedRows(lambda width: compared_summary(found, width), made)
+    none = bool(place.filter) and not changed
+    rows = HeadedRows(lambda width: compared_summary(found, width, none_passes=none), made)
     keys = [one.after or one.before for _, one in changed]
     if place.what is None or place.what.key not in keys:
         return rows, 0

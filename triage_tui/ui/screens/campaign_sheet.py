@@ -20,7 +20,7 @@ from triage_tui.text import safe_line
 from triage_tui.ui import pauses
 from triage_tui.ui.campaign_bars import progress_items, view_items
 from triage_tui.ui.campaign_data import ORDERS, CampaignData, advice, heading_of, reckon
-from triage_tui.ui.campaign_rows import What
+from triage_tui.ui.campaign_rows import NOTHING_PASSES, What
 from triage_tui.ui.campaign_views import (
     VIEWS,
     CampaignPlace,
@@ -204,7 +204,7 @@ class CampaignSheet(Sheet):
             rows, cursor = rows_of(data, self._place, view.content_width)
             empty = _EMPTY[self._place.view] if data.lines else "This campaign has no targets."
             if data.lines and self._place.filter and (data.comparison or self._place.view != "compared"):
-                empty = "Nothing passes the filter."
+                empty = NOTHING_PASSES
             note = self._note if self._place.view == "compared" else ""
             top = view.scroll_offset.y if cursor == view.cursor else None
             view.set_rows(rows, cursor=cursor, empty=note or empty)
