@@ -52,8 +52,8 @@ UNKNOWN = {
     'p="$(nvram get x)"; d -p "$p"': "what `nvram get x` prints is not known",
     "read x; d $x": "x is read while the script runs",
     "d $$": "$$ is known only while the script runs",
-    "d $((1+2))": "the value of $((1+2)) is not known",
-    "d ${x/a/b}": "the value of ${x/a/b} is not known",
+    "d $((1/0))": "the value of $((1/0)) is not known",
+    "d ${x/$y/b}": "the value of ${x/$y/b} is not known",
     "d $(cat /proc/cmdline)": "what `cat /proc/cmdline` prints is not known",
     "d $(cat /etc/text | tr a b)": "what `$(cat /etc/text | tr a b)` prints is not known",
 }

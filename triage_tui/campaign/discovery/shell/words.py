@@ -29,6 +29,15 @@ _ANSI = {"a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t"
 _EXPANSIONS = frozenset(("simple_expansion", "expansion", "command_substitution", "arithmetic_expansion"))
 
 
+_CUT = re.compile(
+    r"\$\{(?:#(?P<name>[A-Za-z_]\w*|\d)\}"
+    r"|(?P<of>[A-Za-z_]\w*|\d)(?::(?P<first>\d{1,5})(?::(?P<count>\d{1,5}))?"
+    r"|(?P<all>//?)(?P<from>[^/}$`*?\[\]'\"\\#%]+)(?:/(?P<to>[^}$`'\"\\&]*))?)\})",
+    re.ASCII,
+)
+"""${#NAME}, ${NAME:1:2} and ${NAME/a/b}: bash's, and busybox's ash's."""
+
+
 class Field(msgspec.Struct, frozen=True):
     """A word, or a piece of one. `pattern`: an unquoted part of it is a pattern of file names."""
 
@@ -203,6 +212,9 @@ class Words:
         text = shell.script.text(node)
         blanks = _blanks(text)
         text = text[blanks:]
+        if (cut := _CUT.fullmatch(text)) is not None:
+            value = self.parameter(shell, cut["name"] or cut["of"])
+            return [Field(None, value.why) if value.text is None else Field(_cut(value.text, cut))]
         form = _PARAMETER.match(text)
         if form is None:
             return [Field(None, f"the value of {text[:60]} is not known")]
@@ -327,6 +339,18 @@ def _trimmed(value: Value, operand: Field, operator: str) -> Field:
 
 def _ansi(match: re.Match[str]) -> str:
     return _ANSI.get(match[1], match[0])
+
+
+def _cut(text: str, cut: re.Match[str]) -> str:
+    """Return what ${#NAME}, ${NAME:1:2} or ${NAME/a/b} is of a value."""
+    if cut["name"]:
+        return str(len(text))
+    if cut["first"]:
+        first = int(cut["first"])
+        return text[first : first + int(cut["count"])] if cut["count"] else text[first:]
+    if len(text) * len(cut["to"] or "") > MAX_VALUE:
+        return text
+    return text.replace(cut["from"], cut["to"] or "", -1 if cut["all"] == "//" else 1)
 
 
 def _blanks(text: str) -> int:
