@@ -92,9 +92,13 @@ def learn(pid: int, location: Location) -> Landmarks | None:
     except OSError:
         return None
     low = (location.env - _BACKWARD) & ~7
-    words = _words(pid, low, _BACKWARD)
-    for index, head in enumerate(words):
-        if not any(mapping.start <= head < mapping.end for mapping in writable):
+    lowest = min((mapping.start for mapping in writable), default=0)
+    highest = max((mapping.end for mapping in writable), default=0)
+    for index, head in enumerate(_words(pid, low, _BACKWARD)):
+        # There are thousands of words, and hardly one of them points there.
+        if not lowest <= head < highest or not any(
+            mapping.start <= head < mapping.end for mapping in writable
+        ):
             continue
         # This word would be node.tqe_circ.tql_prev of the only element.
         node = low + 8 * index - 8

@@ -15,7 +15,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from triage_tui.guest.host.descriptor_reserve import is_exhausted
 
@@ -42,8 +42,7 @@ def _unless_gone() -> Iterator[None]:
             raise
 
 
-@dataclass(frozen=True, slots=True)
-class HostMapping:
+class HostMapping(NamedTuple):
     """One line of /proc/<pid>/maps."""
 
     start: int
@@ -141,8 +140,7 @@ def is_ending(pid: int) -> bool:
     return not words or (bool(int(words[6]) & _PF_EXITING) and outliving_thread(pid) is None)
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadState:
+class ThreadState(NamedTuple):
     """A thread's state letter (R, S, T, Z, ...), consumed CPU clock ticks, and the host syscall it is in."""
 
     state: str

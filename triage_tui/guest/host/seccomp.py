@@ -10,11 +10,11 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import functools
 import os
 import re
 import struct
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from triage_tui.guest.host import host_syscalls
@@ -63,8 +63,7 @@ _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(NamedTuple):
     """One host syscall to be notified about.
 
     With `arg`, only when that argument's low half is `value` (`at_least`: or more, unsigned; `without`: when
@@ -115,6 +114,22 @@ def program(
         KeyError: the host machine has no table.
     """
     machine = machine or host_syscalls.host_machine()
+    places = tuple(sorted(guest_places))
+    lengths = tuple(sorted(log_lengths))
+    return _program(tuple(watches), first_skipped_fd, machine, lengths, tuple(refused), held, places)
+
+
+@functools.lru_cache(maxsize=32)
+def _program(
+    watches: tuple[Watch, ...],
+    first_skipped_fd: int,
+    machine: str,
+    log_lengths: tuple[int, ...],
+    refused: tuple[str, ...],
+    held: int,
+    guest_places: tuple[int, ...],
+) -> bytes:
+    # Kept, as one guest after the other gets the same one: making it is a tenth of a start.
     table = host_syscalls.numbers(machine)
     checks: dict[int, list[Instruction]] = {}
 
