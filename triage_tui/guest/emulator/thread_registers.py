@@ -21,6 +21,8 @@ _BACKWARD = 0x6000
 _LOWEST_POINTER = 0x10000
 _HIGHEST_POINTER = 1 << 47
 _MAX_THREADS = 4096
+_AT_ONCE = 8
+"""Threads that may be being made at the same time; more only cost a longer search."""
 _POINTER = struct.Struct("=Q")
 _ID = struct.Struct("=i")
 
@@ -39,6 +41,8 @@ class ThreadFinder:
         self._list: _ListPlace | None = None
         self._id_distances: Sequence[int] = range(8, _BACKWARD + 8, 8)
         """Where the pointer to the TaskState may lie, in bytes before the registers."""
+        self._late: dict[int, int] = {}
+        """Process -> the registers of one of the last in its list when that was walked."""
 
     def registers(self, pid: int, main_env: int) -> dict[int, int]:
         """Return id inside the guest -> host address of the registers, for all guest threads of a process.
@@ -47,6 +51,26 @@ class ThreadFinder:
         just being made may be missing.
         """
         return {process.inner_pid(pid): main_env} | self._others(pid, main_env, main_env)
+
+    def newest(self, pid: int, number: int) -> int | None:
+        """Return where the registers of a thread lie whose id inside the guest is `number`.
+
+        Only the end of the list is looked at, where QEMU puts new ones. None when it is not there, or when
+        too little is known of the list yet; `registers` may have it all the same.
+        """
+        late = self._late.get(pid)
+        if late is None or self._list is None or len(self._id_distances) != 1:
+            return None
+        # Its thread may have ended: then what was before it in the list leads elsewhere now.
+        before = _pointer_at(pid, late - self._list.link + _POINTER.size)
+        if _pointer_at(pid, before) != late - self._list.begin:
+            return None
+        envs = _follow(pid, late, self._list)
+        # Threads that are made at once need not come in the order of the list.
+        if len(envs) > 2 * _AT_ONCE:
+            self._late[pid] = envs[-_AT_ONCE]
+        newest_first = reversed(envs)
+        return next((env for env in newest_first if number in _ids(pid, [env], self._id_distances[0])), None)
 
     def outliving(self, pid: int, first_env: int, marks: Landmarks) -> dict[int, int]:
         """Return the same for a process whose first thread has ended; the CPUState of that one is freed.
@@ -65,6 +89,7 @@ class ThreadFinder:
         envs = self.envs(pid, first_env)
         if self._list is None:
             return {}
+        self._late[pid] = envs[-_AT_ONCE:][0]
         if len(self._id_distances) != 1:
             self._narrow(pid, envs, self._list.begin, main_env)
         owners = [_ids(pid, envs, distance) for distance in self._id_distances]

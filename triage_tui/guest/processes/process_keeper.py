@@ -130,8 +130,10 @@ class ProcessKeeper(FrozenViews):
         self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None = None
     ) -> None:
         """Find the registers of a thread that is seen for the first time, in `call` if that is known."""
-        by_id = self._registers_by_id(known, known.envs.get(known.pid))
-        env = by_id.get(process.inner_pid(notification.tid))
+        number = process.inner_pid(notification.tid)
+        env = self.processes_known.finder(known.program.arch).newest(known.pid, number)
+        if env is None:
+            env = self._registers_by_id(known, known.envs.get(known.pid)).get(number)
         if env is not None:
             known.envs[notification.tid] = env
 
