@@ -52,7 +52,10 @@ def test_everything_that_a_process_has_comes_back(qemu_dir: Path, tmp_path: Path
     start = LaunchSpec(program=str(program), qemu_dir=qemu_dir)
     before, after, checkpoint = both_ends(start, "getppid", tmp_path / "checkpoint")
     assert after == before
-    assert after.output.decode().splitlines() == [
+    *lines, last = after.output.decode().splitlines()
+    # Where memory lies is the same without the checkpoint, and differs by architecture.
+    assert last.startswith(f"end e {program} at 0x")
+    assert lines == [
         "before",
         "errno 34 own 42 heap 104 map 109 read only by now",
         "filled 0 one page of code shared heap at 5000 98 0",
@@ -67,7 +70,6 @@ def test_everything_that_a_process_has_comes_back(qemu_dir: Path, tmp_path: Path
         "pipe in the pipe listens 8099 umask 37",
         "locked -1 type 1 from 3 for 4 child 6",
         "0123456789end in /made, descriptor 16",
-        f"end e {program}",
     ]
     assert sorted(one.path for one in checkpoint.facts.changed) == ["/made", "/made/file"]
 

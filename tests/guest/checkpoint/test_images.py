@@ -309,6 +309,7 @@ _CHANGED = {"path": "/a", "kind": "file", "size": 4}
         (lambda d: facts(d, changed=[_CHANGED | {"kind": "name", "target": "../a"}]), "no path in the guest"),
         (lambda d: facts(d, mapped={"/a\0": "0"}), "no path in the guest's root"),
         (lambda d: facts(d, seq=1 << 70), "numbers that cannot be"),
+        (lambda d: facts(d, next_mapping=1 << 40), "mappings begin where none can"),
         (lambda d: facts(d, attributes={"root": "/.."}), "no path in the guest's root"),
         (lambda d: facts(d, attributes={"nice": 99}), "its priority is none"),
         (lambda d: edited(d, "files.img", _twice), "names a file twice"),

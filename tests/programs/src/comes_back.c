@@ -234,6 +234,6 @@ int main(int argc, char **argv) {
     free(heap);
     heap = malloc(5000000);
     heap[4999999] = 'e';
-    printf("end %c %s\n", heap[4999999], argv[0]);
+    printf("end %c %s at %p\n", heap[4999999], argv[0], (void *)heap);
     return 0;
 }

@@ -21,6 +21,11 @@ from triage_tui.guest.checkpoint.attributes import limit, own_limits
 from triage_tui.guest.checkpoint.float_registers import FloatRegisters, find_float_registers
 from triage_tui.guest.checkpoint.injecting import PAGE, Injector
 from triage_tui.guest.checkpoint.model import Attributes, Checkpoint
+from triage_tui.guest.checkpoint.next_mapping import (
+    find_next_mapping,
+    read_next_mapping,
+    write_next_mapping,
+)
 from triage_tui.guest.checkpoint.restoring import restore
 from triage_tui.guest.checkpoint.restoring_threads import Waiting
 from triage_tui.guest.checkpoint.served_stub import ServedStub
@@ -84,6 +89,8 @@ class CheckpointSide(FrozenViews):
     """Where it has the thread pointer, in bytes from the first general register; None: not known."""
     task_state: TaskState | None = None
     """Where it has what a thread's signals are, None where that was not looked for."""
+    _next_mapping: int | None = None
+    """Where it has from where it looks for room for mappings, None where that was not found."""
     first_limits: MappingABC[int, tuple[int, int]] = {}
     """The host's limits at its first instruction."""
     first_timer: tuple[int, int, int] = (0, 0, 0)
@@ -124,6 +131,11 @@ class CheckpointSide(FrozenViews):
         return max(0, self._cell.last_id())
 
     @property
+    def next_mapping(self) -> int:
+        """From where its emulator looks for room for mappings, 0 where that is not known."""
+        return read_next_mapping(self.pid, self._next_mapping, self.first_program.arch.word)
+
+    @property
     def output_pipes(self) -> MappingABC[int, str]:
         """Read ends of the pipes behind its stdout and stderr -> their names."""
         return self._output.pipes
@@ -161,6 +173,7 @@ class CheckpointSide(FrozenViews):
                 self.action_table = find_action_table(launched.pid, injector)
                 self.thread_pointer = find_thread_pointer(launched.pid, launched.location.env, injector)
                 self.task_state = find_task_state(launched.pid, launched.location.env, injector)
+                self._next_mapping = find_next_mapping(launched.pid, injector)
             injector.set_registers(before)
         if goes_on is not None:
             self._restore(launched, stub, goes_on)
@@ -273,6 +286,7 @@ class CheckpointSide(FrozenViews):
             for one in others:
                 env = places[one.notification.tid]
                 signals.block(launched.pid, env, program.arch, one.thread.blocked)
+            write_next_mapping(launched.pid, self._next_mapping, program.arch.word, facts.next_mapping)
             signals.block(launched.pid, launched.location.env, program.arch, goes_on.checkpoint.blocked)
         except OSError as error:
             raise TriageError(f"the checkpoint cannot be restored: {error.strerror or error}") from error

@@ -208,10 +208,23 @@ class Injector:
         Raises:
             CallFailed: it cannot be mapped.
         """
+        flags = _FIXED | (_SHARED if shared else _PRIVATE)
+        found = self._map(address, size, protection(perms), flags, fd, offset)
+        if found != address:
+            raise CallFailed(f"memory at 0x{address:x} was given at 0x{found:x}")
+
+    def map_anywhere(self, size: int) -> int:
+        """Map `size` bytes of memory that nobody may use, where the emulator finds room; return where.
+
+        Raises:
+            CallFailed: it cannot be mapped.
+        """
+        return self._map(0, size, 0, _PRIVATE, -1, 0)
+
+    def _map(self, address: int, size: int, prot: int, flags: int, fd: int, offset: int) -> int:
         arch = self.arch
-        anonymous = _MIPS_ANONYMOUS if arch.name.startswith("mips") else _ANONYMOUS
-        flags = _FIXED | (_SHARED if shared else _PRIVATE) | (anonymous if fd < 0 else 0)
-        prot = protection(perms)
+        if fd < 0:
+            flags |= _MIPS_ANONYMOUS if arch.name.startswith("mips") else _ANONYMOUS
         if arch.name == "s390x":
             words = (address, size, prot, flags, fd & arch.word_mask, offset)
             found = self.call("mmap", self.put(struct.pack(">6Q", *words)))
@@ -219,8 +232,7 @@ class Injector:
             found = self.call("mmap2", address, size, prot, flags, fd, offset // PAGE)
         else:
             found = self.call("mmap", address, size, prot, flags, fd, offset)
-        if found & arch.word_mask != address:
-            raise CallFailed(f"memory at 0x{address:x} was given at 0x{found & arch.word_mask:x}")
+        return found & arch.word_mask
 
 
 def protection(perms: str) -> int:

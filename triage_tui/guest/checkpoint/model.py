@@ -230,6 +230,8 @@ class Facts(msgspec.Struct, kw_only=True):
     """Addresses of pages that the emulator itself gave the guest."""
     changed: list[ChangedFile]
     pages_bytes: int
+    next_mapping: int = 0
+    """From where the emulator looked for room for mappings; 0: not known."""
     last_id: int = 0
     """The last id that a process or thread of it, or of its emulator, was given; 0: not known."""
     attributes: Attributes = msgspec.field(default_factory=Attributes)

@@ -86,6 +86,9 @@ def _facts(directory: Path) -> Facts:
         raise Damaged(f"it is of version {facts.schema_version}, and version 1 is known here")
     if facts.arch not in known_names():
         raise Damaged(f"its architecture {safe_line(facts.arch, 40)!r} is not known")
+    top = _top(by_name(facts.arch))
+    if not 0 <= facts.next_mapping < top or facts.next_mapping % PAGE:
+        raise Damaged(f"{FACTS_FILE} has mappings begin where none can")
     if len(facts.mapped) > MAX_AREAS:
         raise Damaged(f"it names more than {MAX_AREAS} mapped files")
     for path in facts.mapped:

@@ -121,6 +121,7 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         emulator_pages=sorted(emulators),
         changed=changed,
         pages_bytes=size,
+        next_mapping=guest.next_mapping,
         last_id=guest.last_id,
         attributes=take_attributes(guest, threads[pid].moment.env, timer, calls),
         output={name: total for name, (_, total) in guest.streams().items()},
