@@ -268,6 +268,10 @@ def _two_first(entry: dict[str, Any]) -> None:
     entry["threads"] = [2, 2]
 
 
+def _crowd(entry: dict[str, Any]) -> None:
+    entry["threads"] = [2, *range(5, 300)]
+
+
 def _more(entry: dict[str, Any]) -> None:
     entry["threads"] = [2, 5, 6]
 
@@ -293,6 +297,7 @@ _CHANGED = {"path": "/a", "kind": "file", "size": 4}
         (lambda d: edited(d, "files.img", _watches_nothing), "watches a descriptor that is not there"),
         (lambda d: edited(d, "files.img", _late), "a timer runs for a time that cannot be"),
         (lambda d: edited(d, "pstree.img", _two_first), "not of one process with its threads"),
+        (lambda d: edited(d, "pstree.img", _crowd), "more than 256 threads"),
         (lambda d: edited(d, "pstree.img", _more), "is not of its 3 threads"),
         (lambda d: edited(d, "core-5.img", _another_pc), "do not agree"),
         (lambda d: facts(d, threads=[{"clear_tid": -1, "call": ""}]), "is not of a thread"),

@@ -40,7 +40,7 @@ from triage_tui.guest.checkpoint.reading_descriptors import (
     read_pair,
     read_queues,
 )
-from triage_tui.guest.checkpoint.restoring_threads import can_have_threads
+from triage_tui.guest.checkpoint.restoring_threads import MOST_THREADS, can_have_threads
 from triage_tui.guest.checkpoint.wire import Damaged, Message
 from triage_tui.guest.checkpoint.writing import CHANGED_FILE, FILES_ID, PAGES_FILE, STATE_FILE
 from triage_tui.runs.checkpoint_place import FACTS_FILE
@@ -104,6 +104,8 @@ def _read(directory: Path) -> Checkpoint:
     tree = one(read_image(directory, "pstree.img", 1), "pstree.img")
     pid = tree["pid"]
     tids = tree["threads"]
+    if len(tids) > MOST_THREADS:
+        raise Damaged(f"it has more than {MOST_THREADS} threads")
     if tids[:1] != [pid] or not all(0 < tid < 1 << 22 for tid in tids) or len(set(tids)) != len(tids):
         raise Damaged("pstree.img is not of one process with its threads")
     inventory = one(read_image(directory, "inventory.img", 1), "inventory.img")

@@ -21,6 +21,8 @@ from triage_tui.guest.emulator.return_stub import MARKER_CALL, MARKER_WHENCE, ca
 from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification
 
+MOST_THREADS = 256
+"""Threads of a process that a checkpoint may have."""
 _FLAGS = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000
 """CLONE_VM, FS, FILES, SIGHAND, THREAD and SYSVSEM: what QEMU takes for a thread (linux-user/syscall.c)."""
 _CHILD_CLEARTID = 0x200000

@@ -17,7 +17,7 @@ from triage_tui.guest.checkpoint.float_registers import FloatRegisters
 from triage_tui.guest.checkpoint.model import Thread
 from triage_tui.guest.checkpoint.moment import Moment, find_moment
 from triage_tui.guest.checkpoint.obstacles import Obstacle
-from triage_tui.guest.checkpoint.restoring_threads import can_have_threads
+from triage_tui.guest.checkpoint.restoring_threads import MOST_THREADS, can_have_threads
 from triage_tui.guest.checkpoint.task_state import TaskState
 from triage_tui.guest.host import host_memory, process, process_state
 from triage_tui.runs.model import Syscall
@@ -25,7 +25,6 @@ from triage_tui.runs.model import Syscall
 if TYPE_CHECKING:
     from triage_tui.guest.supervisor import Guest
 
-MOST_THREADS = 256
 _MASKED_WAITS = {"ppoll": 3, "pselect6": 5, "epoll_pwait": 4, "rt_sigsuspend": 0, "sigsuspend": 0}
 """Calls that let other signals through while they wait -> the argument that says which."""
 _CLEARS = "CLONE_CHILD_CLEARTID"

@@ -6,15 +6,17 @@ import select
 import time
 from collections.abc import Callable
 
+from triage_tui.guest.calls.served_calls import read_piece
 from triage_tui.guest.calls.suspecting import Suspecting
 from triage_tui.guest.checkpoint import coming_to_calls
 from triage_tui.guest.freezing import pausing
 from triage_tui.guest.freezing.activity import living_thread
 from triage_tui.guest.freezing.computing import ComputingThreads
 from triage_tui.guest.freezing.stops import Stop, loop_stop
-from triage_tui.guest.host import host_syscalls, process
+from triage_tui.guest.host import host_memory, host_syscalls, process
 from triage_tui.guest.host.descriptor_reserve import DescriptorReserve
 from triage_tui.guest.host.seccomp import Notification
+from triage_tui.guest.log.result_text import parse_failure
 from triage_tui.runs.process_model import Computation
 
 _NAMES = host_syscalls.names()
@@ -125,10 +127,27 @@ class Freezer(Suspecting):
             return
         notification = self._carrier.receive()
         if notification is not None:
-            if self._is_mere_log(notification, host_name(notification)):
+            if self._is_unasked_log(notification):
                 self._proceed(notification)
             else:
                 self._deferred.append(notification)
+
+    def _is_unasked_log(self, notification: Notification) -> bool:
+        """Return whether this is a piece of the log that says nothing which is to be decided about."""
+        name = host_name(notification)
+        if self._is_mere_log(notification, name) or not self._writes_log(notification, name):
+            return self._is_mere_log(notification, name)
+        _descriptor, place, size, *_ = notification.args
+        try:
+            text = host_memory.read_memory(notification.tid, place, size & 0xFFFF)
+        except OSError:
+            return False
+        failure = parse_failure(text)
+        error = self.arch.errno_name(failure) if failure is not None else None
+        chosen = {trigger.errno for trigger in self._chosen}
+        if error is not None and (error in chosen or "*" in chosen):
+            return False
+        return self.rules is None or read_piece(self.arch, text) is None
 
     def _answered_tids(self) -> set[int]:
         """Return the threads that wait for an answer."""
