@@ -40,6 +40,9 @@ sh /tmp/now.sh
 /tmp/later.sh &
 . /data/vars
 bbbd -x $YPORT
+[ "$YMODE" = on ] && aaad mode
+himm 0x120b0000 0x1
+aaad known
 cd /var/run/web && webd -r
 mount --bind /etc_ro/www /www && cd /www && webd -w
 rm /etc/nginx/init.sh
@@ -71,7 +74,8 @@ def test_what_scripts_write_copy_and_mount_is_there_for_what_follows(tmp_path: P
         "aaad --conf=/tmp/web.conf -f /tmp/nothing",
         "aaad 1",
         "bbbd",
-        "bbbd -x",
+        "aaad mode",
+        "aaad known",
         "webd -r",
         "webd -w",
     ]
@@ -87,7 +91,7 @@ def test_what_scripts_write_copy_and_mount_is_there_for_what_follows(tmp_path: P
         "its argument --conf=/tmp/web.conf is not in the root: it is made at boot (/etc/init.d/rcS line 12)"
     ]
     assert by_line["aaad 1"].notes == ["only where `[ -f /data/flag ]` (/etc/init.d/rcS line 15) holds"]
-    assert "nothing sets YPORT, unless /data/vars does, which cannot be read here" in by_line["bbbd -x"].notes
+    assert by_line["aaad mode"].notes[0].startswith('only where `[ "${YMODE}" = on ]`')
     why = left_out(found)
     assert why["/tmp/later.sh"] == (
         "its program /tmp/later.sh is not in the root: it is made at boot (/etc/init.d/rcS line 17)"
@@ -96,6 +100,7 @@ def test_what_scripts_write_copy_and_mount_is_there_for_what_follows(tmp_path: P
         why[". /data/vars"]
         == "whether it is there is known on the device alone, so what it sets is not known"
     )
+    assert why["bbbd -x ${YPORT}"] == "YPORT may be set by /data/vars, which only the device has"
     assert "which it does not here" in why["aaad gone"]
 
 

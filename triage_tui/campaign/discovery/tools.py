@@ -1,7 +1,8 @@
 """Programs that scripts call for the work of a moment: they are no services.
 
 From the applets of busybox(1), coreutils, util-linux, net-tools, iproute2, kmod, mtd-utils and what the
-firmware of routers uses to read and write its settings.
+firmware of routers and cameras uses to read and write its settings (Realtek's flash) and registers
+(HiSilicon's himm).
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ _SETTINGS = """
 alsactl amixer cfg cfg_get cfg_set config_get config_set envram factory fw_printenv fw_setenv flash_get
 gpio i2cdetect i2cget i2cset i2cdump jshn json_add_string nvram nvram_get nvram_set nvramget nvramset
 ralink_init setmac uci ubus xmldbc xmldb_get cfgtool getcfg setcfg led ledctl mii-tool reg regs
-switch setup_mac
+switch setup_mac flash himm himd himc himm.l himd.l btools devmem2 i2c_read i2c_write ssp_read ssp_write
+gpio_ctl mtd_write nvram_show
 """
 TOOLS = frozenset(f"{_FILES} {_SYSTEM} {_NETWORK} {_SETTINGS}".split())
 """Names of programs that end by themselves and serve nobody."""
@@ -61,6 +63,7 @@ QUERIES = frozenset(
         "expr",
         "fgrep",
         "find",
+        "flash",
         "fuser",
         "fw_printenv",
         "grep",

@@ -202,6 +202,7 @@ class Follower:
                 why = "whether it is there is known on the device alone"
             if why is None:
                 return False
+            shell.unknown = path
             self.finds.leave_out(f". {path}", f"{why}, so what it sets is not known", shell.script.path)
             return None
         self.followed.add(self.view.canonical(path) or path)

@@ -48,6 +48,8 @@ class ShellState(msgspec.Struct, kw_only=True):
     depth: int = 0
     input: list[str] | None = None
     """Lines of the standard input that were not read yet, None where these are not known."""
+    unknown: str = ""
+    """A file that was read in, and of which only the device knows what it sets."""
     unread: str = ""
     """A file that was to be read in and cannot be: it may set variables."""
     doubts: dict[str, str] = {}
@@ -70,6 +72,7 @@ class ShellState(msgspec.Struct, kw_only=True):
             depth=self.depth,
             input=None if self.input is None else list(self.input),
             unread=self.unread,
+            unknown=self.unknown,
             doubts=dict(self.doubts),
             locals=[dict(frame) for frame in self.locals],
         )

@@ -203,6 +203,8 @@ class Words:
         if name == "PWD":
             return Value(shell.cwd)
         if name not in shell.variables:
+            if shell.unknown:
+                return Value(None, f"{name} may be set by {shell.unknown}, which only the device has")
             self.unset[name] = None
         elif name in shell.doubts:
             self.doubts[shell.doubts[name]] = None
