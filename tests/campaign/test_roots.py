@@ -240,3 +240,17 @@ def test_rubbish_is_no_root(tmp_path: Path) -> None:
     with pytest.raises(TriageError, match="is no hash"):
         unpack_root(good, "../../etc", tmp_path / "store")
     assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_holes_travel_as_holes(tmp_path: Path) -> None:
+    root = make_root(tmp_path / "root", {"/bin/busybox": ELF})
+    with (root / "flash.img").open("wb") as file:
+        file.write(b"begin")
+        file.seek(40 << 20)
+        file.write(b"end")
+        file.truncate(64 << 20)
+    sha256 = pack_root(root, tmp_path / "packed").sha256
+    there = unpack_root(tmp_path / "packed", sha256, tmp_path / "store") / "flash.img"
+    assert there.stat().st_size == 64 << 20
+    assert there.stat().st_blocks * 512 < 4 << 20
+    assert there.read_bytes() == (root / "flash.img").read_bytes()

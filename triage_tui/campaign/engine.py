@@ -357,10 +357,9 @@ class _Engine:
                 self._again(flight, why)
 
     def _finish(self, target: Target, place: Path, answer: Answer, outcome: Outcome, worker: str) -> None:
-        program = rulebook_target(target) if self._options.scheduler else ""
-        taken = taking_in.take_in(
-            self._workspace, self._directory, place, target, outcome, self._tell, program=program
-        )
+        program, policy = rulebook_target(target) if self._options.scheduler else "", self._options.policy
+        where = self._workspace, self._directory, place, target
+        taken = taking_in.take_in(*where, outcome, self._tell, program=program, policy=policy)
         known = self._state.campaign.emulators
         for arch, emulator in list(answer.emulators.items())[:_MAX_EMULATORS]:
             if len(known) < _MAX_EMULATORS:

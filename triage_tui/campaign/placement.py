@@ -46,6 +46,8 @@ class Placement:
         room for any.
         """
         free = {address: count - load[address] for address, count in slots.items() if count > load[address]}
+        if not free:
+            return None
         best: tuple[int, int, str] | None = None
         for index, target in zip(range(_LOOKED_AT), waiting, strict=False):
             fit = [address for address in free if self._may(address, target, slots)]

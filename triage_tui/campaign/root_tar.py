@@ -204,10 +204,15 @@ class Unpacker:
                     raise Stopped("unpacking a root file system was cancelled")
                 digest.update(piece)
                 left -= len(piece)
+                if piece.count(0) == len(piece):
+                    # What was a hole there becomes one again.
+                    out.seek(len(piece), os.SEEK_CUR)
+                    continue
                 while piece:
                     piece = piece[out.write(piece) :]
             if left:
                 raise ValueError(f"it is cut off inside of {safe_line(path, 80)}")
+            out.truncate(member.size)
             os.fchmod(out.fileno(), mode)
         self._files[path] = member.size, digest.digest()
         feed(self._hash, path, stat.S_IFREG | mode, *self._files[path])

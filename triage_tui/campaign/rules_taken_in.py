@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import msgspec
 
 from triage_tui.campaign.base_rules import base_standing, standing
+from triage_tui.campaign.rederived import Meaning, meaning_of
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import generations, manifest, rulefile
 from triage_tui.rulebook.audit import log as audit_log
@@ -44,11 +45,18 @@ class TakenIn(msgspec.Struct):
 
 
 def take_in_rules(
-    rulebook: Path, directory: Path, theirs: Path, target: Target, reason: str, tell: Tell
+    rulebook: Path,
+    directory: Path,
+    theirs: Path,
+    target: Target,
+    reason: str,
+    tell: Tell,
+    allowed: Container[Meaning] | None = None,
 ) -> TakenIn:
     """Make the rules of `theirs`, the rulebook of a place, active in `rulebook` for one target.
 
-    `directory` is that of the campaign. What is in the way of a rule leaves it inactive, and is told.
+    `directory` is that of the campaign. What is in the way of a rule leaves it inactive, and is told. Where
+    one is not among the `allowed` (None: all are), none of them becomes active, and that is told.
 
     Raises:
         TriageError: the rules cannot be read or written.
@@ -58,6 +66,9 @@ def take_in_rules(
     base = base_standing(directory, target.target_id)
     if standing(source) == base:
         return TakenIn(standing(goal) == base, generations.current(goal))
+    if allowed is not None and (bad := _not_allowed(source, base[1], allowed)):
+        tell(f"rules of {reason} stay inactive: the written policy here allows no {bad} on its runs")
+        return TakenIn(False, generations.current(goal))
     _describe(goal, target)
     moves = _moves(theirs, source.name, base[1])
     if standing(goal) == base and moves is not None:
@@ -65,6 +76,17 @@ def take_in_rules(
         return TakenIn(True, generations.current(goal))
     _added(source, goal, base, reason, tell)
     return TakenIn(False, generations.current(goal))
+
+
+def _not_allowed(source: Path, known: list[int], allowed: Container[Meaning]) -> str:
+    """Return the name of a rule of a worker's own generations that is not allowed, "" where all are."""
+    old = {sha256 for number in known for sha256 in _loaded(source, number).files.values()}
+    for number in standing(source)[1]:
+        made = _loaded(source, number)
+        for name, sha256 in made.files.items():
+            if sha256 not in old and meaning_of(name, manifest.read_file(made, name)) not in allowed:
+                return safe_line(name, 120)
+    return ""
 
 
 def _describe(goal: Path, target: Target) -> None:

@@ -20,9 +20,11 @@ import msgspec
 
 from triage_tui.campaign.model import Outcome, Target
 from triage_tui.campaign.moving import move_run
+from triage_tui.campaign.rederived import may_be_approved
 from triage_tui.campaign.rules_taken_in import TakenIn, same_rule, take_in_rules
 from triage_tui.errors import TriageError
 from triage_tui.retry.noting import note
+from triage_tui.retry.rounds.policy import Policy
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import patches, statistics
 from triage_tui.runs.encoding import encode_line
@@ -50,11 +52,13 @@ def take_in(
     tell: Tell,
     *,
     program: str = "",
+    policy: Policy = "manual",
 ) -> Outcome:
     """Move the runs of a place into the workspace and make its rules active there; return the outcome.
 
     `directory` is that of the campaign. `program` is the id under which the rulebook has the rules of the
-    target, where the place came from a worker elsewhere: it changes no others.
+    target, where the place came from a worker elsewhere: it changes no others, and brings only what `policy`
+    may approve on its runs.
 
     Raises:
         TriageError: the place is not what a worker leaves, or the workspace has other runs of these ids.
@@ -73,8 +77,12 @@ def take_in(
         raise TriageError("a worker answered with runs of another program")
     reason = f"campaign {directory.name}, target {safe_line(target.name, 60)}"
     if runs:
+        allowed = None
+        if program:
+            places = [place / "ai_runs" / name if name in here else goal / name for name in names]
+            allowed = may_be_approved(places, directory, policy)
         taken = take_in_rules(
-            workspace.rulebook, directory, place / "rulebook", runs[0].snapshot.target, reason, tell
+            workspace.rulebook, directory, place / "rulebook", runs[0].snapshot.target, reason, tell, allowed
         )
         for run in runs:
             _tell_run(run, taken, directory.name, target)
