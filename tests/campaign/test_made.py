@@ -136,6 +136,14 @@ def test_scripts_count_loop_and_read(tmp_path: Path, script: str, expected: list
     assert commands(found) == expected
 
 
+def test_what_a_file_sets_that_only_the_device_makes_is_not_taken_as_empty(tmp_path: Path) -> None:
+    script = "if params | grep debug > /tmp/debug; then . /tmp/debug; fi\nA=1\n"
+    script += 'if [ "x$DEBUG" != x ]; then aaad; fi\n[ "$A" = 1 ] && bbbd\n'
+    found = found_in(tmp_path / "root", {**_ROOT, "/etc/init.d/rcS": f"#!/bin/sh\n{script}"})
+    assert commands(found) == ["aaad", "bbbd"]
+    assert found.targets[0].notes == ['only where `[ "x${DEBUG}" != x ]` (/etc/init.d/rcS line 4) holds']
+
+
 def test_a_long_script_is_followed_as_far_as_it_is_read_and_that_is_told(tmp_path: Path) -> None:
     script = "#!/bin/sh\naaad\n" + "# a word\n" * 40_000 + "bbbd\n"
     found = found_in(tmp_path / "root", {**_ROOT, "/etc/init.d/rcS": script})

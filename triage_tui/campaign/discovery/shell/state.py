@@ -107,6 +107,7 @@ class ShellState(msgspec.Struct, kw_only=True):
     def learn(self, other: ShellState, condition: str) -> None:
         """Take over what a branch set that may be taken or not: what had a value keeps it, and is doubted."""
         where = condition.removeprefix("only ")
+        self.unknown = self.unknown or other.unknown
         for name, value in other.variables.items():
             before = self.variables.get(name)
             if before == value:
