@@ -60,7 +60,10 @@ async def test_a_key_traces_the_run_and_evidence_is_gone_to_and_come_back_from(a
         view = app.screen.query_one(LineView)
         row = view.rows.find(lambda row: any("ev:syscall/" in link for _, _, link in row.links))
         assert row is not None
-        view.move_to(row)
+        await pilot.press("tab")
+        assert view.cursor == row
+        await pilot.press("tab", "shift+tab")
+        assert view.cursor == row
         await pilot.press("enter")
         await until(pilot, lambda: app.main.active == "syscalls")
         await pilot.press("backspace")

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
 
 from triage_tui.diagnosis.knowledge_base.explained_lines import Line
 from triage_tui.text import safe_line
@@ -14,6 +19,11 @@ from triage_tui.ui.widgets.line_view import LineView
 
 class ExplainedSheet(Sheet):
     """Each entry that came near: what of it held, and how its confidence came about."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "next_link(1)", "next evidence", show=False),
+        Binding("shift+tab", "next_link(-1)", "evidence before", show=False),
+    ]
 
     def __init__(
         self,
@@ -28,9 +38,22 @@ class ExplainedSheet(Sheet):
         self._cursor = cursor
 
     def on_mount(self) -> None:
-        """Go to where somebody was."""
+        """Go to where somebody was, and say what can be done."""
+        keys = "⏎ go there   tab next   / find   esc leave"
+        self.query_one("#help", Vertical).border_subtitle = Content(keys)
         # The list has no size before the next layout.
         self.call_after_refresh(self.query_one(LineView).move_to, self._cursor)
+
+    def action_next_link(self, step: int) -> None:
+        """Go to the next row, or the one before, that leads somewhere; behind the last comes the first."""
+        view = self.query_one(LineView)
+        here, rows = view.cursor, view.rows
+        others = [index for index in range(len(rows)) if rows.row(index).links]
+        if step < 0:
+            others.reverse()
+        after = (index for index in others if (index - here) * step > 0)
+        if others:
+            view.move_to(next(after, others[0]))
 
     def opened(self, event: LineView.Opened) -> None:
         """Go to the fact of the line; any other line leads nowhere."""
