@@ -118,3 +118,9 @@ def test_a_rule_for_which_no_round_was_made_was_not_tried(tmp_path: Path) -> Non
     approved(first, FILES[0])
     (rule,) = outcome_of(Course(rounds=[Round(first, approved="a")])).rules
     assert (rule.run, rule.helped, rule.hurt) == ("", False, False)
+
+
+def test_rules_that_were_active_already_are_counted_where_they_acted(tmp_path: Path) -> None:
+    first = ran(tmp_path, 1, rules={FILES[0]: 3, FILES[1]: 0})
+    assert outcome_of(Course(rounds=[Round(first)])).acted == 1
+    assert outcome_of(Course(rounds=[Round(ran(tmp_path, 2))])).acted == 0

@@ -197,3 +197,12 @@ def test_a_campaign_is_held_against_an_earlier_one_and_not_against_itself(
         command(campaign_report, tmp_path, "last", "--compare", "last")
     assert command(campaign_report, tmp_path, first.dir.name, "--compare", "last") == 0
     assert "is the later one: what is told as better became worse" in capsys.readouterr().out
+
+
+def test_who_was_well_at_once_by_rules_is_told_only_where_they_acted() -> None:
+    def told(acted: int | None) -> list[str]:
+        state = state_of([target(1)], {1: Outcome(word="healthy", acted=acted)}, rules_hash="x")
+        return [text for text in make_report(state).unknown if "well at once" in text]
+
+    assert told(0) == []
+    assert told(2) == told(None) != []

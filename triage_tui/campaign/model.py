@@ -124,6 +124,8 @@ class Outcome(Record, kw_only=True):
     """Root cause of its first run, "" for none."""
     confidence: float = 0.0
     """Of that cause, 0 to 1."""
+    acted: int | None = None
+    """Rules that were active at the beginning and acted in its first run; None in older records."""
     headline: str = ""
     """What happened in its first run, one line."""
     story: str = ""

@@ -44,6 +44,7 @@ def outcome_of(course: Course, why: str = "") -> Outcome:
         taken_back=_is_undone(rounds, rounds[-1]),
         cause=told.cause if told.cause != _UNKNOWN else "",
         confidence=told.confidence,
+        acted=sum(hit.hits > 0 for hit in first.run.snapshot.rule_hits),
         headline=told.headline,
         story=told.story,
         signature=told.signature,

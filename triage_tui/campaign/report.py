@@ -149,8 +149,14 @@ def unknown(state: CampaignState, counted: Statistics) -> list[str]:
         has = number_of(unjudged, "target has", "targets have")
         found.append(f"{has} no rung: there was no retry that a judge could look at")
     outcomes = (state.outcome(target.target) for target in state.targets)
-    at_once = sum(outcome is not None and outcome.word == HEALTHY for outcome in outcomes)
-    if at_once and state.campaign.rules_hash:
+    were_active = bool(state.campaign.rules_hash)
+    at_once = sum(
+        outcome is not None
+        and outcome.word == HEALTHY
+        and (were_active if (n := outcome.acted) is None else n > 0)
+        for outcome in outcomes
+    )
+    if at_once:
         were = number_of(at_once, "target was", "targets were")
         found.append(f"{were} well at once with rules that were active already: without them is not known")
     neither = sum(rule.neither for rule in counted.rules)
