@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -236,6 +237,23 @@ def test_the_same_log_is_added_once(tmp_path: Path) -> None:
     assert (run.dir / "events.jsonl").read_bytes() != events
     other = add_log(run, log(tmp_path, named(timedelta(), 4)), UTC)
     assert told(run, before, other).startswith("added ")
+
+
+def test_numbers_of_an_index_from_elsewhere_are_bounded(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    add_log(run, log(tmp_path, "Nov 21 20:57:06 kernel: x\n"), UTC)
+    index = read_index(run)
+    (one,) = index.logs
+    huge = 10**400
+    for name in msgspec.json.decode(msgspec.json.encode(one)):
+        if isinstance(getattr(one, name), int) and not isinstance(getattr(one, name), bool):
+            setattr(one, name, huge)
+    one.times = [(1, huge, -huge), (1, -huge, huge)]
+    (run.dir / "added_logs.json").write_text(json.dumps(msgspec.to_builtins(index)))
+    for contents in ([], [(1, 0, huge), (huge, 1, 1)]):
+        index.logs[0].contents = contents
+        (run.dir / "added_logs.json").write_text(json.dumps(msgspec.to_builtins(index)))
+        assert all(len(text) < 1000 for shown in shown_logs(run) for text in (shown.heading, *shown.lines))
 
 
 def test_names_and_numbers_are_bounded(tmp_path: Path) -> None:

@@ -19,6 +19,11 @@ from triage_tui.runs.record import Record
 from triage_tui.text import number_of, safe_line
 
 INDEX_FILE = "added_logs.json"
+_NUMBERS = (
+    *("lines", "first_line", "left_out", "unread", "disordered", "size"),
+    *("moved_ns", "unsure_ns", "agreed", "matched"),
+)
+_MOST = 1 << 62
 _MAX_INDEX = 1 << 20
 _COLOUR = re.compile(r"\x1b\[[0-9;:]{0,40}m")
 _ZONE, _ZONES = 840 * SECOND, 15 * 3600 * SECOND
@@ -109,9 +114,24 @@ def read_index(run: Run) -> AddedLogs:
     """Return what was added to a run; nothing when the index is missing or cannot be used."""
     try:
         raw = read_bounded(inside(run.dir, INDEX_FILE), _MAX_INDEX * 8, whole=True)
-        return msgspec.json.decode(raw, type=AddedLogs)
+        found = msgspec.json.decode(raw, type=AddedLogs)
     except (TriageError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return AddedLogs()
+    for log in found.logs:
+        _bound(log)
+    return found
+
+
+def _bound(log: AddedLog) -> None:
+    """Keep the numbers of an index from elsewhere to what fits a float and a line."""
+
+    def bounded(number: int) -> int:
+        return max(-_MOST, min(number, _MOST))
+
+    for name in _NUMBERS:
+        setattr(log, name, bounded(getattr(log, name)))
+    log.times = [(bounded(a), bounded(b), bounded(c)) for a, b, c in log.times]
+    log.contents = [(bounded(a), bounded(b), bounded(c)) for a, b, c in log.contents]
 
 
 def places(run: Run, log: AddedLog) -> dict[int, Place]:
