@@ -7,6 +7,7 @@ import jsonschema
 import msgspec
 import pytest
 
+from tests.campaign.states import on_disk, small
 from triage_tui.campaign.model import Campaign, Options, Outcome, Progress, Target, higher
 from triage_tui.campaign.record import (
     ProgressLog,
@@ -120,3 +121,18 @@ def test_the_highest_rung_is_kept() -> None:
     assert higher(None, "runs") == "runs"
     assert higher("listens", "answers") == "answers"
     assert higher("healthy_exit", "unmasked") == "healthy_exit"
+
+
+def test_targets_that_were_cut_off_are_missed(tmp_path: Path) -> None:
+    state = on_disk(tmp_path, small())
+    path = state.dir / "targets.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:3]) + lines[3][:40])
+    found = read_campaign(state.dir)
+    assert len(found.targets) == 3
+    assert found.problems == [
+        "targets.jsonl was cut: targets are missing",
+        "progress.jsonl tells of 6 targets that targets.jsonl does not have",
+    ]
+    path.write_bytes(b"".join(lines))
+    assert read_campaign(state.dir).problems == []

@@ -204,11 +204,18 @@ def read_campaign(directory: Path, before: CampaignState | None = None) -> Campa
         targets, last, offset = before.targets, before.last, before.offset
         problems += before.problems
     else:
-        raw = _lines_from(directory / TARGETS_FILE, 0, MAX_TARGETS_BYTES, problems)[0]
+        raw, end = _lines_from(directory / TARGETS_FILE, 0, MAX_TARGETS_BYTES, problems)
         targets, last, offset = _parse(raw, Target, TARGETS_FILE, problems), {}, 0
+        # It is written whole: what follows the last line was cut, and more may be gone.
+        if _size(directory / TARGETS_FILE) > end:
+            problems.append(f"{TARGETS_FILE} was cut: targets are missing")
     raw, offset = _lines_from(directory / PROGRESS_FILE, offset, MAX_PROGRESS_BYTES, problems)
     events = _parse(raw, Progress, PROGRESS_FILE, problems)
     if events:
+        strangers = {event.target for event in events} - {one.target for one in targets}
+        if strangers:
+            told = number_of(len(strangers), "target")
+            problems.append(f"{PROGRESS_FILE} tells of {told} that {TARGETS_FILE} does not have")
         last = {**last, **{event.target: _believed(event) for event in events}}
     return CampaignState(
         dir=directory,
@@ -235,6 +242,13 @@ def _campaign(directory: Path) -> Campaign:
             f"campaign {safe_line(directory.name, 60)} was written by a newer version of triage-tui"
         )
     return campaign
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.stat(path, follow_symlinks=False).st_size
+    except OSError:
+        return 0
 
 
 def _lines_from(path: Path, offset: int, limit: int, problems: list[str]) -> tuple[bytes, int]:
