@@ -63,7 +63,7 @@ def test_a_retry_goes_on_from_a_checkpoint_with_new_rules(
     )
     first = load_run(run_rounds(workspace, start, hold=False).rounds[0].run.dir)
     assert first.snapshot.reason == "sleep_loop"
-    assert "taken at " in checkpoint_in_words(first.dir, first.events)
+    assert "taken at " in checkpoint_in_words(first)
     assert main(["show", "-C", str(tmp_path), first.run_id]) == 0
     assert "checkpoint: taken at " in capsys.readouterr().out
     # Each proposed rule from that very moment, as many as the bounds allow.
@@ -101,7 +101,7 @@ def test_a_retry_goes_on_from_a_checkpoint_with_new_rules(
     assert begun.payload["from"] == "checkpoint"
 
     # A guest that went on from a checkpoint can be gone on from again.
-    assert "taken at " in checkpoint_in_words(second.dir, second.events)
+    assert "taken at " in checkpoint_in_words(second)
     third = retry(workspace, second)
     assert third.snapshot.statistics.syscalls > second.snapshot.statistics.syscalls
 
@@ -115,7 +115,7 @@ def test_a_retry_goes_on_from_a_checkpoint_with_new_rules(
     )
     assert "cannot be used" in spoiled(workspace, first, state_end=4)
     shutil.rmtree(first.dir / "checkpoint")
-    assert checkpoint_in_words(first.dir, first.events) == "it is not there any more"
+    assert checkpoint_in_words(first) == "it is not there any more"
     with pytest.raises(TriageError, match="has no checkpoint: retry from the start"):
         retry(workspace, first)
     assert main(["decide", "-C", str(tmp_path), first.run_id, "checkpoint"]) != 0
@@ -125,10 +125,14 @@ def test_a_retry_goes_on_from_a_checkpoint_with_new_rules(
 def test_why_there_is_no_checkpoint_is_kept(rootfs: Callable[[str], Path], tmp_path: Path) -> None:
     workspace = Workspace.at(str(tmp_path), made=True)
     root = str(rootfs("busybox-mipsel"))
-    start = Start(program="/bin/busybox", argv=["/bin/busybox", "false"], rootfs=root, checkpoint=True)
+    start = Start(
+        program="/bin/busybox", argv=["/bin/busybox", "cat", "/etc/a.conf"], rootfs=root, checkpoint=True
+    )
     run = load_run(run_rounds(workspace, start, hold=False).rounds[0].run.dir)
     why = "it was just ending (exit_group), and would only end again"
-    assert checkpoint_in_words(run.dir, run.events) == f"none: it must start over, because {why}"
+    # What would have given one is said.
+    instead = "with `run --checkpoint --stop-on openat:ENOENT:/etc/a.conf` there is one"
+    assert checkpoint_in_words(run) == f"none: it must start over, because {why}; {instead}"
     with pytest.raises(TriageError, match="has no checkpoint, because it was just ending"):
         retry(workspace, run)
     assert main(["retry", "-C", str(tmp_path), "--each-rule", run.run_id]) != 0

@@ -42,7 +42,7 @@ def say_summary(record: Run, language: Catalogue) -> None:
         print_wrapped(language.fill("note: {text}", text=problem), "  ", "    ")
     if told := reopened_said(record.events):
         print_wrapped(told, "  ", "    ")
-    if told := checkpoint_in_words(record.dir, record.events):
+    if told := checkpoint_in_words(record):
         print_wrapped(language.fill("checkpoint: {text}", text=told), "  ", "    ")
     if snapshot.recorded:
         print_wrapped(language.fill("recorded: {text}", text=snapshot.recorded), "  ", "    ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
 
 _MAX_OUTPUT = 4 << 20
+_FOR_THE_REST = 1 << 20
+"""Bytes of the disk that a checkpoint leaves: diagnosis and proposals of the run are written after it."""
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -54,6 +57,9 @@ def take(guest: Guest, directory: Path, room: int, *, ended: bool) -> Taken:
         return Taken(why="the program had ended")
     place = directory / CHECKPOINT_DIR
     try:
+        room = min(room, shutil.disk_usage(directory).free - _FOR_THE_REST)
+        if room <= 0:
+            return Taken(why="the disk, or what may be kept of a run, has no room for it")
         facts = take_checkpoint(guest, place, room)
     except Obstacle as error:
         return Taken(why=str(error))

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from triage_tui.guest.checkpoint.model import ChangedFile
 from triage_tui.guest.checkpoint.obstacles import Obstacle
+from triage_tui.runs.limits import show_size
 
 MAX_FILES = 20_000
 _PIECE = 1 << 20
@@ -90,7 +91,8 @@ def changed_files(
             written += status.st_size
             if written > room:
                 raise Obstacle(
-                    f"the files that it has changed below its root are larger than {room >> 20} MiB"
+                    "the files that it has changed below its root are larger than the "
+                    f"{show_size(room)} that are left"
                 )
             _copy(directory, name, status.st_size, output)
         else:

@@ -12,6 +12,7 @@ import msgspec
 from triage_tui.guest.checkpoint.model import PAGE, PageRun
 from triage_tui.guest.checkpoint.obstacles import Obstacle
 from triage_tui.guest.host import process
+from triage_tui.runs.limits import show_size
 from triage_tui.runs.process_model import Mapping
 
 _PRESENT, _SWAPPED, _OF_FILE = 1 << 63, 1 << 62, 1 << 61
@@ -76,7 +77,7 @@ def keep_pages(
                         part = data[first * PAGE : (first + count) * PAGE]
                         if written + len(part) > room:
                             raise Obstacle(
-                                f"{what} is larger than the {room >> 20} MiB that a checkpoint may have"
+                                f"{what} is larger than the {show_size(room)} that a checkpoint may have here"
                             )
                         output.write(part)
                         _note(runs, at + first * PAGE, count, written)
