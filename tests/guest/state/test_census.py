@@ -142,11 +142,16 @@ def test_mappings_have_names_and_the_guests_permissions(holds: Run) -> None:
     assert names["[stack]"].start <= sp < names["[stack]"].end
 
 
-@pytest.mark.parametrize("arch", ARCHES)
-def test_registers_of_all_threads(arch: str, qemu_dir: Path, tmp_path: Path) -> None:
-    run = record(
-        spec(root_with(tmp_path / "root", arch, "threads"), qemu_dir, "/bin/threads"), tmp_path / "runs"
-    )
+@pytest.fixture(scope="module", params=ARCHES)
+def threads(request: pytest.FixtureRequest, qemu_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A program of one architecture whose four threads wait."""
+    work = tmp_path_factory.mktemp("threads")
+    root = root_with(work / "root", request.param, "threads")
+    return record(spec(root, qemu_dir, "/bin/threads"), work / "runs")
+
+
+def test_registers_of_all_threads(threads: Run) -> None:
+    run = threads
     (process,) = run.snapshot.processes
     assert missing(run) == set()
     assert len(process.threads) == 4
@@ -163,11 +168,8 @@ def functions(frames: list[Frame]) -> list[str]:
     return [frame.func_name or "?" for frame in frames]
 
 
-@pytest.mark.parametrize("arch", ARCHES)
-def test_call_stacks_of_all_threads(arch: str, qemu_dir: Path, tmp_path: Path) -> None:
-    run = record(
-        spec(root_with(tmp_path / "root", arch, "threads"), qemu_dir, "/bin/threads"), tmp_path / "runs"
-    )
+def test_call_stacks_of_all_threads(threads: Run) -> None:
+    run = threads
     (process,) = run.snapshot.processes
     others = [thread for thread in process.threads if not thread.looked_at]
     stacks = [functions(run.snapshot.backtrace.frames), *(functions(thread.frames) for thread in others)]
