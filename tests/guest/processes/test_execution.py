@@ -302,7 +302,7 @@ def test_each_process_has_its_own_program_in_the_record(
 
 
 @pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize(("arch", "many"), [("arm", 200), ("mipsel", 50), (os.uname().machine, 50)])
+@pytest.mark.parametrize(("arch", "many"), [("arm", 100), ("mipsel", 20), (os.uname().machine, 20)])
 def test_the_c_library_starts_programs_and_many_follow_each_other(
     root: Path, qemu_dir: Path, arch: str, many: int
 ) -> None:
