@@ -78,8 +78,9 @@ def said_elsewhere(facts: Facts, subject: Fact) -> list[LogLine]:
     wanted = re.compile(rf"(?<![\w./-])(?:{'|'.join(names)})(?![\w/-])")
     found = [line for line in lines if wanted.search(line.text)]
     # Two logs may have the same words, such as a console and the file that it is kept in.
-    by_text = {line.text: line for line in reversed(found)}
-    return sorted(by_text.values(), key=lambda line: (not line.error, line.steps))[:MAX_CITED]
+    # The line of which the call is known counts.
+    ordered = sorted(found, key=lambda line: (not line.error, line.steps))
+    return list({line.text: line for line in reversed(ordered)}.values())[::-1][:MAX_CITED]
 
 
 def _names(subject: Fact) -> Iterator[str]:
