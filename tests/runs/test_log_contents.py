@@ -180,13 +180,14 @@ def test_a_diagnosis_cites_the_lines_that_name_its_subject(tmp_path: Path) -> No
     before = diagnose(run)
     (tmp_path / "boots").write_text("lan0: up\nx: cannot open /etc/x.conf\n" * 2)
     assert add_log(run, tmp_path / "boots").doubtful
-    added(run, tmp_path, CONSOLE.replace("/etc/x.conf", "/etc/x.conf.bak") + "x: cannot open /etc/x.conf\n")
+    text = CONSOLE.replace("/etc/x.conf", "/etc/x.conf.bak")
+    added(run, tmp_path, text.replace("lan0", "x: cannot open /etc/x.conf\r\nlan0"))
     again = load_run(run.dir)
     after = diagnose(again)
     one = next(one for one in after.hypotheses if one.parameters.get("path") == "/etc/x.conf")
     cited = [evidence for evidence in one.evidence if evidence.link.startswith("ev:log/added-")]
     # Not the line about another file, and not the same words in a log that may be of another boot.
-    assert [evidence.link.partition("~")[0] for evidence in cited] == ["ev:log/added-console.log#L7"]
+    assert [evidence.link.partition("~")[0] for evidence in cited] == ["ev:log/added-console.log#L5"]
     assert cited[0].says == 'the log console says "x: cannot open /etc/x.conf"'
     assert all(resolve(again, evidence.link).holds for evidence in cited)
     # Whose words they are is not known.
