@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.campaign.states import on_disk, small
+from triage_tui.campaign.beginning import interrupted
 from triage_tui.campaign.model import Campaign, Options, Outcome, Progress, Target, higher
 from triage_tui.campaign.record import (
     ProgressLog,
@@ -16,9 +17,11 @@ from triage_tui.campaign.record import (
     held,
     is_held,
     read_campaign,
+    write_campaign,
 )
 from triage_tui.campaign.schema import SCHEMAS, schema
 from triage_tui.errors import Conflict, TriageError
+from triage_tui.retry.workspace import Workspace
 
 RUN = "20260131_020000_00000001"
 
@@ -136,3 +139,15 @@ def test_targets_that_were_cut_off_are_missed(tmp_path: Path) -> None:
     ]
     path.write_bytes(b"".join(lines))
     assert read_campaign(state.dir).problems == []
+
+
+def test_a_campaign_that_was_killed_before_its_end_is_gone_on_with(tmp_path: Path) -> None:
+    state = small()
+    state.targets = state.targets[:8]
+    state.last = {name: one for name, one in state.last.items() if one.event != "cancelled"}
+    killed = on_disk(tmp_path, state, ended=False)
+    workspace, options = Workspace(tmp_path), killed.campaign.options
+    assert interrupted(workspace, killed.targets, options) == killed.dir
+    killed.campaign.finished = "2026-01-31T02:10:00+00:00"
+    write_campaign(killed.dir, killed.campaign)
+    assert interrupted(workspace, killed.targets, options) is None

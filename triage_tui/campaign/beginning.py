@@ -77,7 +77,9 @@ def interrupted(workspace: Workspace, targets: Sequence[Target], options: Option
             state = read_campaign(campaigns_dir(workspace.root) / name)
         except TriageError:
             continue
-        if {target.target for target in state.targets} == wanted and not is_through(state):
+        # One that was killed after its last target has still to end: rollouts are looked at then.
+        ended = is_through(state) and bool(state.campaign.finished)
+        if {target.target for target in state.targets} == wanted and not ended:
             same = (state.campaign.options.policy, state.campaign.options.rounds)
             return state.dir if same == (options.policy, options.rounds) else None
     return None
