@@ -12,6 +12,7 @@ from tests.guest.checkpoint.crit import crit, decoded
 from tests.guest.checkpoint.work import both_ends
 from tests.guest.helpers import shell, spec
 from tests.programs import build
+from triage_tui.guest.checkpoint.image_files import read_image
 from triage_tui.guest.spec import LaunchSpec
 
 SCRIPT = """
@@ -72,6 +73,9 @@ def test_everything_that_a_process_has_comes_back(qemu_dir: Path, tmp_path: Path
         "0123456789end in /made, descriptor 16",
     ]
     assert sorted(one.path for one in checkpoint.facts.changed) == ["/made", "/made/file"]
+    if arch == "aarch64":
+        ((core, _),) = read_image(tmp_path / "checkpoint", "core-2.img", 1)
+        assert core["ti_aarch64"]["tls"] > 0
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from triage_tui.guest.emulator.signal_actions import raw_actions, signal_numbers
 from triage_tui.guest.host import host_memory, process
 
 _MAX_DATA = 4 << 20
+_MSR_TPIDR_EL0_X0 = bytes.fromhex("40d01bd5")
+"""msr tpidr_el0, x0"""
 
 
 class ActionTable(msgspec.Struct, frozen=True):
@@ -102,7 +104,7 @@ def find_action_table(pid: int, injector: Injector) -> ActionTable | None:
 def find_thread_pointer(pid: int, env: int, injector: Injector) -> int | None:
     """Return where the emulator has the thread pointer, in bytes from the first general register at `env`.
 
-    None where no call sets it (it is a register that programs write themselves), or it is not found.
+    None where it is a general register, or it is not found.
 
     Raises:
         OSError: the process is gone.
@@ -110,13 +112,21 @@ def find_thread_pointer(pid: int, env: int, injector: Injector) -> int | None:
     """
     arch = injector.arch
     name = next((name for name in ("set_tls", "set_thread_area") if arch.syscall_nr(name) is not None), None)
-    if name is None or not arch.name.startswith(("arm", "mips")):
-        return None
     value = secrets.randbits(30) << 1
-    injector.call(name, value)
+    if arch.name == "aarch64":
+        injector.execute(_MSR_TPIDR_EL0_X0, {"x0": value})
+    elif name is not None and arch.name.startswith(("arm", "mips")):
+        injector.call(name, value)
+    else:
+        return None
     state = host_memory.read_memory(pid, env, MAX_STATE)
-    injector.call(name, 0)
-    places = [at for at in range(0, len(state) - 4, 4) if state[at : at + 4] == value.to_bytes(4, "little")]
+    if arch.name == "aarch64":
+        injector.execute(_MSR_TPIDR_EL0_X0, {"x0": 0})
+    elif name is not None:
+        injector.call(name, 0)
+    size = arch.word
+    wanted = value.to_bytes(size, sys.byteorder)
+    places = [at for at in range(0, len(state) - size, size) if state[at : at + size] == wanted]
     general = len(arch.env_registers) * arch.word
     # The argument is still in its register.
     behind = [at for at in places if at >= general]

@@ -195,6 +195,17 @@ class Injector:
             raise CallFailed(f"{name} failed with {error}")
         return result
 
+    def execute(self, code: bytes, registers: dict[str, int]) -> None:
+        """Execute one instruction with some registers set.
+
+        Raises:
+            TriageError: the emulator is gone.
+        """
+        self.write(self._page, code)
+        self.set_registers(registers | {self.arch.pc: self._page})
+        self._step()
+        self.write(self._page, _code(self.arch))
+
     def _step(self) -> None:
         """Step the guest over one instruction."""
         if self._stub.command(b"s")[:1] not in (b"T", b"S"):
