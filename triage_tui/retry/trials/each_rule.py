@@ -79,7 +79,7 @@ def try_each(
     active = trials.active()
     base = texts_of(active)
     tried: list[TriedRule] = []
-    complete = True
+    stopped = ""
 
     def attempt(one: TriedRule, rules: dict[str, bytes]) -> None:
         tell(f"going on with {one.title}")
@@ -96,14 +96,16 @@ def try_each(
         for proposal in proposals:
             one = TriedRule(proposal=proposal.id, title=safe_line(proposal.title, 200), files=proposal.files)
             tried.append(one)
+            if stopped:
+                one.why = stopped
+                continue
             try:
                 texts = {name: patches.read_rule(run.dir, name) for name in proposal.files}
                 for name, text in texts.items():
                     proposed.check_rule(run, name, text, active)
                 attempt(one, base | {patches.active_name(name, text): text for name, text in texts.items()})
             except (BoundReached, Stopped) as error:
-                one.why, complete = safe_line(str(error), 300), False
-                break
+                one.why = stopped = safe_line(str(error), 300)
             except TriageError as error:
                 one.why = safe_line(str(error), 300)
     tried.sort(key=lambda one: _ORDER.index(one.verdict))
@@ -113,7 +115,7 @@ def try_each(
         generation=generation,
         seconds=round(trials.seconds, 1),
         tried=[*tried, reference],
-        complete=complete,
+        complete=not stopped,
     )
     pending.decided(workspace.root, run, EVENT, _payload(found))
     return found
