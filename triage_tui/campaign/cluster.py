@@ -17,6 +17,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from triage_tui.campaign import worker
-from triage_tui.campaign.fleet import Fleet
+from triage_tui.campaign.fleet import Fleet, within
 from triage_tui.campaign.order import VERSION
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.text import safe_line
@@ -126,6 +127,7 @@ class Cluster:
         self._topic = f"triage-tui-{campaign}"
         self._done: queue.SimpleQueue[Done] = queue.SimpleQueue()
         self._futures: dict[str, distributed.Future[Any]] = {}
+        self._given: dict[str, str] = {}
         self._threads = threads
         self._fleet = Fleet(client, version_task, VERSION) if cluster is None else None
         self.started: queue.SimpleQueue[tuple[str, str, str]] = queue.SimpleQueue()
@@ -180,7 +182,16 @@ class Cluster:
         Raises:
             TriageError: there are workers, and none of them ever had this version.
         """
-        return {"": self._threads} if self._fleet is None else self._fleet.usable(tell)
+        if self._fleet is None:
+            return {"": self._threads}
+        found = self._fleet.usable(tell)
+        for name in [name for name, address in self._given.items() if self._fleet.is_gone(address)]:
+            # Dask has an order for a worker that is gone wait for ever, where no other was there then.
+            if (future := self._futures.pop(name, None)) is not None:
+                within(_LEAVE_S, partial(self._client.cancel, [future], force=True))
+                self._done.put(Done(name, error="its worker is gone"))
+            del self._given[name]
+        return found
 
     def submit(self, name: str, raw: bytes, worker_address: str = "") -> None:
         """Give an order to the worker at `worker_address`, to another one where that is gone by then."""
@@ -198,10 +209,12 @@ class Cluster:
             # An order that waits for one worker alone waits for ever once that is gone.
             allow_other_workers=bool(worker_address),
         )
-        self._futures[name] = future
+        self._futures[name], self._given[name] = future, worker_address
         future.add_done_callback(lambda one: self._on_done(name, one))
 
     def _on_done(self, name: str, future: distributed.Future[Any]) -> None:
+        if self._futures.get(name) is not future:
+            return
         if future.status not in ("finished", "error"):
             self._done.put(Done(name, error="the scheduler is gone", lost=True))
             return
@@ -218,6 +231,7 @@ class Cluster:
         except queue.Empty:
             return None
         future = self._futures.pop(done.name, None)
+        self._given.pop(done.name, None)
         if future is not None:
             future.release()
         return done
@@ -225,7 +239,7 @@ class Cluster:
     def cancel(self) -> None:
         """Have the workers stop what they play for this campaign."""
         futures = list(self._futures.values())
-        _within(_LEAVE_S, lambda: self._client.cancel(futures, force=True))
+        within(_LEAVE_S, lambda: self._client.cancel(futures, force=True))
 
     def avoid(self, address: str, seconds: float = math.inf) -> None:
         """Give no further order to the worker at `address` for so long."""
@@ -264,23 +278,11 @@ class Cluster:
         """Leave the workers; those of this process end, and what they play with them."""
         if self._fleet is not None:
             self._fleet.close()
-        _within(_LEAVE_S, lambda: self._client.close(timeout=5))
+        within(_LEAVE_S, lambda: self._client.close(timeout=5))
         if self._cluster is not None:
             worker.close_players()
             with contextlib.suppress(Exception):
                 self._cluster.close(timeout=10)
-
-
-def _within(seconds: float, call: Callable[[], Any]) -> None:
-    """Make a call to a scheduler that may hang, and wait for it so long at most."""
-
-    def called() -> None:
-        with contextlib.suppress(Exception):
-            call()
-
-    thread = threading.Thread(target=called, daemon=True)
-    thread.start()
-    thread.join(seconds)
 
 
 def embedded(workers: int, campaign: str) -> Cluster:

@@ -251,6 +251,7 @@ class _Engine:
         if done.lost:
             self._attempts[done.name] -= 1
             self._waiting.appendleft(flight.target)
+            self._slots, self._slots_until = {}, 0.0
             if self._ended is None and not cluster.await_scheduler(self._cancel, self._tell):
                 self._ended = scheduler_gone(len(self._waiting) + len(self._flights))
             return

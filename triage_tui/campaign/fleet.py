@@ -7,6 +7,7 @@ holds up neither the campaign nor whoever wants to leave it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import threading
 import time
@@ -48,6 +49,8 @@ class Fleet:
 
     def anew(self) -> None:
         """Forget how long the scheduler has not answered: it is another one."""
+        with self._lock:
+            self._threads, self._asked = {}, False
         self._answered = time.monotonic()
         self._now.set()
 
@@ -58,6 +61,11 @@ class Fleet:
     def avoid(self, address: str, seconds: float = math.inf) -> None:
         """Leave a worker out of `usable` for so long."""
         self._until[address] = time.monotonic() + seconds
+
+    def is_gone(self, address: str) -> bool:
+        """Tell whether a scheduler that answers knows no worker of that address."""
+        with self._lock:
+            return bool(address) and self._asked and address not in self._threads
 
     def usable(self, tell: Callable[[str], None]) -> dict[str, int]:
         """Return the workers that may get orders, by address, with how many each plays at a time.
@@ -131,3 +139,15 @@ class Fleet:
 def _said(error: object) -> str:
     text = str(error).strip().splitlines()
     return safe_line(f"{type(error).__name__}: {text[0] if text else ''}", 200)
+
+
+def within(seconds: float, call: Callable[[], Any]) -> None:
+    """Make a call to a scheduler that may hang, and wait for it so long at most."""
+
+    def called() -> None:
+        with contextlib.suppress(Exception):
+            call()
+
+    thread = threading.Thread(target=called, daemon=True)
+    thread.start()
+    thread.join(seconds)
