@@ -8,9 +8,8 @@ from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
-from triage_tui.guest.checkpoint.image_files import open_private
+from triage_tui.guest.checkpoint.image_files import MAX_PAGES, open_private
 from triage_tui.guest.checkpoint.model import Checkpoint
-from triage_tui.guest.checkpoint.reading import MAX_PAGES
 from triage_tui.guest.checkpoint.writing import CHANGED_FILE
 from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
 from triage_tui.guest.spec import LaunchSpec, open_in_root

@@ -30,6 +30,8 @@ _MAGIC = {
 """Kind of image -> its magic number, and the shape of its entries."""
 _FOLLOWED = {"pipes-data": "bytes", "sk-queues": "length"}
 """Kind of image -> the field that says how many raw bytes follow an entry."""
+MAX_PAGES = 1 << 30
+"""Bytes of a pages image, and of changed files."""
 _MAX_IMAGE = 8 << 20
 """Bytes of an image without raw bytes: enough for many mappings and files, and read in seconds."""
 MAX_FOLLOWED = 64 << 20
