@@ -176,6 +176,16 @@ targets:
     )
 
 
+def test_of_a_key_that_is_not_there_what_to_write_is_said(place: Path) -> None:
+    told = _mistakes(place, "targets:\n  - {args: [x]}\nroots:\n  - {group: x}\n")
+    assert [f"{mistake.line}: {mistake.sentence().split(': ', 1)[1]}" for mistake in told.mistakes] == [
+        "1: lacks the key `schema`: give `schema: 1` at its begin",
+        "2: targets[0]: lacks the key `program`: give its path in the root file system",
+        "2: targets[0]: lacks the key `root`: give the directory of an unpacked root file system",
+        "4: roots[0]: lacks the key `root`: give the directory of an unpacked root file system",
+    ]
+
+
 def test_a_thousand_mistakes_are_counted_and_the_first_told(place: Path) -> None:
     entries = "".join(f"  - {{root: one, program: /bin/p{number}}}\n" for number in range(1500))
     told = _mistakes(place, f"schema: 1\ntargets:\n{entries}")

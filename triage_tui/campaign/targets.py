@@ -94,6 +94,14 @@ def read_targets(path: Path) -> TargetFile:
     return found
 
 
+_NEEDED = {
+    "schema": "`schema: 1` at its begin",
+    "root": "the directory of an unpacked root file system",
+    "program": "its path in the root file system",
+}
+"""Key that cannot be left out -> what to write."""
+
+
 class _Reader:
     def __init__(self, path: Path) -> None:
         self.mistakes = Mistakes(str(path))
@@ -193,7 +201,7 @@ class _Reader:
                 found[str(name)] = value
         for name in needed:
             if name not in found:
-                self.mistakes.add(node, key, f"lacks the key `{name}`")
+                self.mistakes.add(node, key, f"lacks the key `{name}`: give {_NEEDED[name]}")
         return found
 
     def _list(self, node: yaml.Node | None, key: str, most: int) -> list[yaml.Node]:
