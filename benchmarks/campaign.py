@@ -44,7 +44,7 @@ class Campaign(NamedTuple):
     killed: list[str]
     finished: int
     again: int
-    """Targets that were given out more than once."""
+    """Times that a target was given out once more, to another worker where these are a lab's."""
     missing: int
     """Runs that were told of and are not there, and those that are there and of which nothing is told."""
     whole: bool
@@ -139,7 +139,8 @@ def campaign(place: Path, targets: Sequence[Target], *, lab: bool, kills: bool) 
     environment = {**os.environ, "BENCHMARK": marker}
     plan = [len(targets) // 4, len(targets) // 2] if kills else []
     killed: list[str] = []
-    starts, peak, done, attempts = 0, 0.0, 0, 0
+    starts, peak, done = 0, 0.0, 0
+    attempts: list[tuple[str, str]] = []
     began = time.monotonic()
     while True:
         starts += 1
@@ -151,7 +152,8 @@ def campaign(place: Path, targets: Sequence[Target], *, lab: bool, kills: bool) 
         for line in process.stdout:
             told = json.loads(line)
             done += told.get("event") in ("finished", "refused", "lost")
-            attempts += told.get("event") == "started"
+            if told.get("event") == "started":
+                attempts.append((told["target"], told["worker"]))
             if not plan or done < plan[0]:
                 continue
             del plan[0]
@@ -175,7 +177,9 @@ def campaign(place: Path, targets: Sequence[Target], *, lab: bool, kills: bool) 
     seconds = time.monotonic() - began
     if cluster is not None:
         cluster.end()
-    return _looked_at(workspace, directory, targets, seconds, starts, killed, attempts, peak, marker)
+    # A worker elsewhere starts a target again once it has its root.
+    given = len(set(attempts)) if lab else len(attempts)
+    return _looked_at(workspace, directory, targets, seconds, starts, killed, given, peak, marker)
 
 
 def _looked_at(

@@ -326,8 +326,8 @@ def record_outliving(tmp_path: Path, qemu_dir: Path, arch: str, *words: str) -> 
     root = root_with(tmp_path / "root", arch, "outlives")
     for name in ("etc/data", "etc/here", "var/log/there"):
         (root / name).write_text("data")
-    # A busy machine may give a starting guest nothing for half a second.
-    limits = TriggerLimits(idle_s=1.5, time_limit_s=120, grace_s=0.2)
+    # A busy machine may give a starting guest nothing for a second or two.
+    limits = TriggerLimits(idle_s=3, time_limit_s=120, grace_s=0.2)
     return record(spec(root, qemu_dir, "/bin/outlives", *words, triggers=limits), tmp_path / "runs")
 
 

@@ -50,7 +50,9 @@ class ThreadFinder:
         `pid` is the QEMU process, `main_env` where the registers of its first thread are. A thread that is
         just being made may be missing.
         """
-        return {process.inner_pid(pid): main_env} | self._others(pid, main_env, main_env)
+        first = {process.inner_pid(pid): main_env}
+        # One of the threads is the emulator's own: where there is no third, nothing has to be looked for.
+        return first if len(process.threads(pid)) <= 2 else first | self._others(pid, main_env, main_env)
 
     def newest(self, pid: int, number: int) -> int | None:
         """Return where the registers of a thread lie whose id inside the guest is `number`.
