@@ -156,14 +156,17 @@ def test_listening_sockets_and_pipes_can_be(tmp_path: Path) -> None:
     (file,) = look(listens).files
     assert (file.kind, file.path, file.listening) == ("unix", str(tmp_path / "s"), True)
 
+    writers: list[int] = []
+
     def holds(stack: ExitStack) -> int:
-        fd = _closing(stack, *os.pipe())
-        os.write(fd + 1, b"kept")
-        return fd
+        reader, writer = os.pipe()
+        os.write(writer, b"kept")
+        writers.append(writer)
+        return _closing(stack, reader, writer)
 
     with opened(holds) as (found, fd):
         for one in open_descriptors(os.getpid(), 1 << 20):
-            if one.fd in (fd, fd + 1):
+            if one.fd in (fd, writers[-1]):
                 found.add(one)
         assert list(found.pipes.values()) == [b"kept"]
         found.check()
