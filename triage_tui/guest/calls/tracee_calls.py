@@ -16,7 +16,7 @@ import struct
 from collections.abc import Callable
 
 from triage_tui.guest.host import host_memory
-from triage_tui.guest.host.libc import checked, libc
+from triage_tui.guest.host.libc import duplicate, libc
 from triage_tui.guest.host.ptrace import Tracee, TraceeGone, request
 
 CONT, SYSCALL = 7, 24
@@ -25,7 +25,6 @@ EVENT_SECCOMP, EVENT_STOP = 7, 128
 SYSCALL_STOP = signal.SIGTRAP | 0x80
 STOP_SIGNALS = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
 
-_PIDFD_OPEN, _PIDFD_GETFD = 434, 438
 _RED_ZONE = 256
 """Bytes below the stack pointer that compilers may use (System V psABI: 128 on x86-64)."""
 _MESSAGE = struct.Struct("=QI4xQQQQI4x")
@@ -170,9 +169,9 @@ def receive_descriptor(
 
 def _send_into(pid: int, number: int, fd: int) -> None:
     """Send `fd` over the socket that the process `pid` has as `number`."""
-    handle = checked(libc.syscall(_PIDFD_OPEN, pid, 0), "pidfd_open")
+    handle = os.pidfd_open(pid)
     try:
-        taken = checked(libc.syscall(_PIDFD_GETFD, handle, number, 0), "pidfd_getfd")
+        taken = duplicate(handle, number)
     finally:
         os.close(handle)
     with socket.socket(fileno=taken, family=socket.AF_UNIX, type=socket.SOCK_DGRAM) as end:

@@ -154,9 +154,8 @@ def give_attributes(injector: Injector, pid: int, attributes: Attributes) -> Non
         OSError: it is gone.
     """
     arch = injector.arch
-    name = os.fsencode(attributes.name)
-    if name != _name(pid):
-        injector.call("prctl", _PR_SET_NAME, injector.put(name + bytes(16)))
+    if os.fsencode(attributes.name) != _name(pid):
+        set_name(injector, attributes.name)
     for option, value in attributes.prctl.items():
         injector.call("prctl", option, value)
     if attributes.root != "/":
@@ -168,6 +167,15 @@ def give_attributes(injector: Injector, pid: int, attributes: Attributes) -> Non
         values = (interval // _SECOND, interval % _SECOND, left // _SECOND, left % _SECOND)
         words = b"".join(value.to_bytes(arch.word, arch.endian) for value in values)
         injector.call("setitimer", 0, injector.put(words), 0)
+
+
+def set_name(injector: Injector, name: str) -> None:
+    """Name the thread in whose place calls are made.
+
+    Raises:
+        TriageError: it cannot be named.
+    """
+    injector.call("prctl", _PR_SET_NAME, injector.put(os.fsencode(name)[:15] + b"\0"))
 
 
 def limit(pid: int, attributes: Attributes) -> None:

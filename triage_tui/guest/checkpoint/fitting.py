@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
-from triage_tui.guest.checkpoint.image_files import MAX_PAGES, open_private
+from triage_tui.guest.checkpoint.image_files import MAX_PAGES, open_private, sha256_of
 from triage_tui.guest.checkpoint.model import Checkpoint
 from triage_tui.guest.checkpoint.writing import CHANGED_FILE
 from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
@@ -21,16 +20,6 @@ START_OVER = "retry from the start instead"
 
 class DoesNotFit(TriageError):
     """The checkpoint is of something else than what would be started."""
-
-
-def emulator_digest(path: Path) -> str:
-    """Return the SHA-256 of an emulator's file.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_fits(checkpoint: Checkpoint, spec: LaunchSpec, target: Target) -> None:
@@ -47,7 +36,7 @@ def check_fits(checkpoint: Checkpoint, spec: LaunchSpec, target: Target) -> None
     if target.arch != facts.arch:
         raise DoesNotFit(f"the checkpoint is of a program for {facts.arch}, this is one for {target.arch}")
     emulator = find_qemu(by_name(facts.arch), spec.qemu_dir)
-    if emulator_digest(emulator) != facts.emulator_sha256:
+    if sha256_of(emulator) != facts.emulator_sha256:
         now, then = qemu_version(emulator), safe_line(facts.emulator_version, 40)
         how = f"QEMU {then}, and this is {now}" if now != then else f"another build of QEMU {then}"
         raise DoesNotFit(
@@ -69,8 +58,7 @@ def check_fits(checkpoint: Checkpoint, spec: LaunchSpec, target: Target) -> None
 
 def _digest_in(root: Path, path: str) -> str:
     try:
-        with open(open_in_root(root, path), "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(open_in_root(root, path))
     except OSError:
         return ""
 

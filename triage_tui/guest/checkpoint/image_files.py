@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import struct
@@ -161,3 +162,13 @@ def one(entries: list[tuple[Message, bytes]], name: str) -> Message:
     if len(entries) != 1:
         raise Damaged(f"{name} has {len(entries)} entries and should have one")
     return entries[0][0]
+
+
+def sha256_of(file: Path | int) -> str:
+    """Return the SHA-256 of a file, by its path or by a descriptor, which is closed.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -7,13 +7,13 @@ the checkpoint. It goes on with the guest.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 
 import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
+from triage_tui.guest.checkpoint.attributes import set_name
 from triage_tui.guest.checkpoint.injecting import Injector
 from triage_tui.guest.checkpoint.model import Checkpoint, Thread
 from triage_tui.guest.checkpoint.task_state import set_blocked
@@ -26,7 +26,6 @@ MOST_THREADS = 256
 _FLAGS = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000
 """CLONE_VM, FS, FILES, SIGHAND, THREAD and SYSVSEM: what QEMU takes for a thread (linux-user/syscall.c)."""
 _CHILD_CLEARTID = 0x200000
-_PR_SET_NAME = 15
 _CODE_AT = 0x400
 """Offset in the injector's page of the code that a new thread executes."""
 _ARCHITECTURES = frozenset(
@@ -89,7 +88,7 @@ class ThreadRestorer:
             raise TriageError(f"thread {thread.tid} cannot have its number again: start over")
         # A new thread has these of the one that makes it.
         set_blocked(inject, thread.blocked)
-        inject.call("prctl", _PR_SET_NAME, inject.put(os.fsencode(thread.name)[:15] + b"\0"))
+        set_name(inject, thread.name)
         behind = stub_for(arch, inject.instruction)
         stub = call_stub(arch, behind) if behind is not None else None
         number = arch.syscall_nr(MARKER_CALL)

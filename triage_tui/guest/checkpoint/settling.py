@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from triage_tui.errors import TriageError
 from triage_tui.guest.checkpoint.model import SocketOption, Timer
 from triage_tui.guest.checkpoint.socket_options import set_options
-from triage_tui.guest.host.libc import checked, libc
+from triage_tui.guest.host.libc import checked, duplicate, libc
 from triage_tui.guest.state import sockets
 
 _F_GETPIPE_SZ, _F_SETPIPE_SZ = 1032, 1031
@@ -72,7 +72,7 @@ def set_timer(pid: int, fd: int, timer: Timer) -> None:
         left = 1
     values = struct.pack("=4q", *divmod(timer.interval_ns, _SECOND), *divmod(left, _SECOND))
     with sockets.process_handle(pid) as handle:
-        own = sockets.duplicate(handle, fd)
+        own = duplicate(handle, fd)
         try:
             checked(libc.timerfd_settime(own, 0, values, None), "timerfd_settime")
             if timer.ticks and left == timer.left_ns:

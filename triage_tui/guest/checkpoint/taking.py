@@ -6,7 +6,6 @@ and have nothing that only the kernel knows: each such thing is an `Obstacle`, n
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from triage_tui.guest.checkpoint.attributes import take_attributes
 from triage_tui.guest.checkpoint.changed_files import changed_files
+from triage_tui.guest.checkpoint.image_files import sha256_of
 from triage_tui.guest.checkpoint.model import ChangedFile, Checkpoint, Facts, FileKind, ThreadFacts
 from triage_tui.guest.checkpoint.moment import Moment
 from triage_tui.guest.checkpoint.obstacles import Obstacle
@@ -100,7 +100,7 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         arch=arch.name,
         emulator=emulator.name,
         emulator_version=qemu_version(emulator),
-        emulator_sha256=_digest(emulator),
+        emulator_sha256=sha256_of(emulator),
         emulator_options=list(guest.spec.emulator_options),
         program=guest.target.program,
         program_sha256=guest.target.program_sha256,
@@ -203,11 +203,6 @@ def _open_files(guest: Guest) -> Opened:
     return opened
 
 
-def _digest(path: Path | int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _mapped(guest: Guest, areas: Iterable[Mapping], changed: Iterable[ChangedFile]) -> dict[str, str]:
     """Return the SHA-256 of each mapped file that a new root would have by itself."""
     own = {entry.path for entry in changed}
@@ -217,7 +212,7 @@ def _mapped(guest: Guest, areas: Iterable[Mapping], changed: Iterable[ChangedFil
             if guest.spec.rootfs is None:
                 found[path] = guest.target.program_sha256
             else:
-                found[path] = _digest(open_in_root(guest.spec.rootfs, path))
+                found[path] = sha256_of(open_in_root(guest.spec.rootfs, path))
         except OSError as error:
             shown = safe_line(path, 200)
             raise Obstacle(f"the mapped file {shown} cannot be read ({error.strerror})") from None

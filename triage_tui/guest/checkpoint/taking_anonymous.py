@@ -18,7 +18,6 @@ from triage_tui.guest.host.libc import libc
 from triage_tui.guest.host.signals import signals_of_mask
 from triage_tui.guest.state.descriptors import information
 
-_KCMP = {"x86_64": 312, "aarch64": 272}
 _KCMP_FILE, _KCMP_EPOLL_TFD = 0, 7
 _MOST_WATCHES = 4096
 _SECOND = 1_000_000_000
@@ -38,7 +37,7 @@ class _Slot(ctypes.Structure):
 
 def same_file(pid: int, fd: int, other: int) -> bool:
     """Return whether two descriptors of a process share one open file (kcmp(2))."""
-    number = _KCMP.get(host_syscalls.host_machine())
+    number = host_syscalls.numbers().get("kcmp")
     if number is None:
         return False
     result = libc.syscall(number, pid, pid, _KCMP_FILE, ctypes.c_ulong(fd), ctypes.c_ulong(other))
@@ -110,7 +109,7 @@ def _watches(pid: int, fd: int, what: str, lines: list[str]) -> list[Watch]:
 
 def _is_watched(pid: int, epoll: int, fd: int) -> bool:
     """Return whether what an epoll instance watches as `fd` is what that descriptor leads to now."""
-    number = _KCMP.get(host_syscalls.host_machine())
+    number = host_syscalls.numbers().get("kcmp")
     slot = _Slot(epoll, fd, 0)
     result = -1
     if number is not None and os.path.lexists(f"/proc/{pid}/fd/{fd}"):

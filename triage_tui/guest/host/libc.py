@@ -6,6 +6,7 @@ import ctypes
 import os
 
 libc = ctypes.CDLL(None, use_errno=True)
+_PIDFD_GETFD = 438
 
 
 def checked(result: int, what: str) -> int:
@@ -18,3 +19,12 @@ def checked(result: int, what: str) -> int:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
     return result
+
+
+def duplicate(handle: int, fd: int) -> int:
+    """Return a duplicate of the descriptor `fd` of the process behind the pidfd `handle` (pidfd_getfd(2)).
+
+    Raises:
+        OSError: there is none, or it may not be taken.
+    """
+    return checked(libc.syscall(_PIDFD_GETFD, handle, fd, 0), "pidfd_getfd")

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 
+from triage_tui.guest.host.host_syscalls import numbers
 from triage_tui.guest.host.libc import checked, libc
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
@@ -17,15 +18,8 @@ _MNT_DETACH = 2
 _AT_FDCWD, _AT_EMPTY_PATH, _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = -100, 0x1000, 1, 0o2000000
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _MOUNT_ATTR_IDMAP = 0x00100000
-_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR, _SYS_PIVOT_ROOT = (
-    428,
-    429,
-    442,
-    {
-        "x86_64": 155,
-        "aarch64": 41,
-    },
-)
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+"""The same on all machines, so that one without a table is told that it cannot, and no more."""
 SAFE_DEVICES = {(1, 3): "/dev/null", (1, 5): "/dev/zero", (1, 7): "/dev/full"} | {
     (1, 8): "/dev/random",
     (1, 9): "/dev/urandom",
@@ -115,7 +109,7 @@ def mount_overlay(target: str, upper: str, work: str) -> None:
 def become_root_directory(new_root: str) -> None:
     """Make `new_root` the root of this mount name space and let go of the old one (pivot_root(2))."""
     os.chdir(new_root)
-    checked(libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
+    checked(libc.syscall(numbers()["pivot_root"], b".", b"."), "pivot_root")
     checked(libc.umount2(b".", _MNT_DETACH), "umount of the old root")
     os.chdir("/")
 

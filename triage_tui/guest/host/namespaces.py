@@ -13,6 +13,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 
+from triage_tui.guest.host.host_syscalls import numbers
 from triage_tui.guest.host.libc import checked, libc
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
@@ -32,8 +33,6 @@ ID_COUNT = 65536
 KEPT_CAPABILITIES = frozenset(range(11)) | {11, 12, 13, 14, 15, 18, 23, 24, 27, 29, 31}
 _LAST_CAPABILITY = 63
 
-_RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
-
 
 def unshare(flags: int) -> None:
     """unshare(2)."""
@@ -49,7 +48,7 @@ def reset_signals() -> None:
     default = ctypes.create_string_buffer(32)
     for number in range(1, 65):
         # Two cannot be changed.
-        libc.syscall(_RT_SIGACTION[os.uname().machine], number, default, None, 8)
+        libc.syscall(numbers()["rt_sigaction"], number, default, None, 8)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 

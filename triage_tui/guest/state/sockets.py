@@ -14,10 +14,9 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from triage_tui.guest.host import process
-from triage_tui.guest.host.libc import checked, libc
+from triage_tui.guest.host.libc import duplicate
 from triage_tui.runs.process_model import Socket
 
-_PIDFD_GETFD = 438
 """System call number, the same on all machines since Linux 5.6."""
 _PIDFD_THREAD = os.O_EXCL
 """<linux/pidfd.h>"""
@@ -57,15 +56,6 @@ def process_handle(pid: int) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
-
-
-def duplicate(handle: int, fd: int) -> int:
-    """Return a duplicate of the descriptor `fd` of the process behind the pidfd `handle`.
-
-    Raises:
-        OSError: there is none, or it may not be taken.
-    """
-    return checked(libc.syscall(_PIDFD_GETFD, handle, fd, 0), "pidfd_getfd")
 
 
 @contextlib.contextmanager
