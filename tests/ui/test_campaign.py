@@ -215,6 +215,7 @@ async def test_no_campaign_and_a_broken_one_are_said(
         await opened(pilot)
         await pilot.press("Q")
         await sheet(pilot, app, "No campaign in this workspace yet")
+        await sheet(pilot, app, "begins one.")
         for key in ("enter", "m", "o", "s", "c", "left_square_bracket", "tab", "3", "escape"):
             await pilot.press(key)
         await until(pilot, lambda: app.screen is app.main)

@@ -224,10 +224,12 @@ class LineView(Contained, MouseLines, can_focus=True):
         index = scroll_y + y
         count = len(self._rows)
         if index >= count:
-            if count == 0 and y == 0 and self._empty:
-                style = base + self.roles.style("muted")
-                return Strip([Segment(" " + self._empty, style)]).adjust_cell_length(width, base)
-            return Strip.blank(width, base)
+            # What is said in place of rows has to be read whole on a narrow screen, too.
+            said = wrapped(self._empty, max(1, width - 1), indent=1) if count == 0 and self._empty else []
+            if y >= len(said):
+                return Strip.blank(width, base)
+            style = base + self.roles.style("muted")
+            return Strip([Segment(said[y].text, style)]).adjust_cell_length(width, base)
         if self._drawn_for != (scroll_x, width, base) or len(self._strips) > _KEPT_STRIPS:
             self._strips.clear()
             self._drawn_for = scroll_x, width, base
