@@ -57,6 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_turn)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a test with long data by the argument: every worker must give it the same name, and a zip made while
+    the tests are collected holds the time of day.
+    """
+    return argname if isinstance(val, (bytes, str)) and len(val) > 60 else None
+
+
 def pytest_collection_finish() -> None:
     """Look for garbage less often: what is collected here stays, and is walked through at each look."""
     gc.collect()
