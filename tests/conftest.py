@@ -58,8 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name a test with long data by the argument: every worker must give it the same name, and a zip made while
-    the tests are collected holds the time of day.
+    """Name a test with long data by the argument: every worker must give it the same name, and a zip made
+    while the tests are collected holds the time of day.
     """
     return argname if isinstance(val, (bytes, str)) and len(val) > 60 else None
 
