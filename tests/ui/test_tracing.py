@@ -51,6 +51,14 @@ def test_the_day_is_told_where_it_is_another() -> None:
     ]
 
 
+def test_evidence_is_named_by_its_place_where_its_step_says_what_it_says() -> None:
+    cited = [("ev:log/guest.log#L3~0123456789ab", "x"), ("ev:syscall/24", "y"), ("rubbish", "x")]
+    references = [Reference(run=RUN, link=link, says=says) for link, says in cited]
+    step = TraceStep(number=1, phase="plan", kind="evidence", run=RUN, at="", says="x", evidence=references)
+    lines = [line.text for line in lines_of(Trace(of="run", subject=RUN, says="", steps=[step])) if line.link]
+    assert lines == ["log guest.log, line 3", "y", "rubbish"]
+
+
 async def test_a_key_traces_the_run_and_evidence_is_gone_to_and_come_back_from(app: TriageApp) -> None:
     async with app.run_test(size=(100, 40)) as pilot:
         await opened(pilot)

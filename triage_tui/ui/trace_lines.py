@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from triage_tui.diagnosis.knowledge_base.explained_lines import Line
+from triage_tui.errors import TriageError
 from triage_tui.retry.tracing.model import Trace, TraceStep
 from triage_tui.retry.tracing.writing import HEADINGS, by_phase, by_run, clock, details, doubt, rule_words
+from triage_tui.runs.evidence import parse_link
 
 _DAY = len("2026-01-31")
 _IN = "@"
@@ -36,10 +38,20 @@ def _of_step(trace: Trace, step: TraceStep, day: str) -> list[Line]:
     lines += [Line(text, 7, 2) for text in details(step)]
     for reference in step.evidence:
         link = reference.link if reference.run == trace.subject else f"{reference.link}{_IN}{reference.run}"
-        lines.append(Line(f"{reference.says or reference.link}{doubt(reference)}", 7, 2, link))
+        # A step that is a claim of its own says it already: then its evidence is named by its place.
+        says = reference.says if reference.says != step.says else ""
+        lines.append(Line(f"{says or _name_of(reference.link)}{doubt(reference)}", 7, 2, link))
     lines += [Line(rule_words(rule), 7, 2) for rule in step.rules]
     lines += [Line(f"{one.name}: {one.before} -> {one.after}", 7, 2) for one in step.figures]
     return lines
+
+
+def _name_of(link: str) -> str:
+    try:
+        found = parse_link(link)
+    except TriageError:
+        return link
+    return f"{found.kind} {found.id}" + (f", line {found.line}" if found.line is not None else "")
 
 
 def place_of(link: str, run_id: str) -> tuple[str, str]:
