@@ -113,9 +113,9 @@ def decode(arch: str, code: bytes, address: int, *, thumb: bool = False) -> list
     return [plain(arch, insn) for insn in raw(arch, code, address, thumb)]
 
 
-def raw(arch: str, code: bytes, address: int, thumb: bool) -> list[Any]:
-    """Return capstone's instructions in `code`, at most MAX_INSTRUCTIONS."""
-    return list(_engine(arch, thumb).disasm(code, address, count=MAX_INSTRUCTIONS))
+def raw(arch: str, code: bytes, address: int, thumb: bool, most: int = MAX_INSTRUCTIONS) -> list[Any]:
+    """Return capstone's instructions in `code`, the first `most` at most."""
+    return list(_engine(arch, thumb).disasm(code, address, count=most))
 
 
 def plain(arch: str, insn: Any) -> Instruction:

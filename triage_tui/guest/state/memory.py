@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import copy
+import struct
 import sys
 from collections.abc import Sequence
 from typing import Protocol
@@ -18,6 +19,8 @@ PAGE = 4096
 
 MAX_READ = 1 << 20
 """Most bytes that one read returns."""
+_ROW = 16
+"""Bytes of code that are looked at in a row in about the time of one read."""
 
 
 class OutOfWorkError(Exception):
@@ -83,6 +86,17 @@ class Memory:
             addr += len(part)
             left -= len(part)
         return b"".join(parts)
+
+    def code_units(self, addr: int, size: int, unit: int) -> Sequence[int]:
+        """Return the instruction units of `unit` bytes (2 or 4) in the `size` bytes from `addr` on.
+
+        They end at the first that is not readable. A long row costs a metered view what a few reads do.
+        """
+        self._left -= size // _ROW
+        data = self.read(addr, size)
+        order = "<" if self._code_endian == "little" else ">"
+        count = len(data) // unit
+        return struct.unpack_from(f"{order}{count}{'H' if unit == 2 else 'I'}", data)
 
     def _number(self, addr: int, size: int, endian: Endian) -> int | None:
         # Unwinding reads millions of small numbers from few pages: each call in between is felt.

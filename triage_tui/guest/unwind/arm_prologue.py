@@ -98,8 +98,12 @@ def _a32(code: Code, addr: int) -> Effect | None:
     if insn & 0xFFFFF000 == 0xE24CB000:
         # sub fp, ip, #n: APCS frames keep the entry sp in ip.
         return Effect(4, below_entry=(11, insn & 0xFFF))
-    leaves = insn & 0x0FFFFFFF == 0x012FFF1E or insn & 0x0FFF8000 == 0x08BD8000 or insn == 0xE49DF004
-    return Effect(4, leaves=leaves and insn >> 28 == 0xE)
+    return Effect(4, leaves=_is_a32_return(insn))
+
+
+def _is_a32_return(insn: int) -> bool:
+    # bx lr; ldm sp!, {..., pc}; ldr pc, [sp], #4
+    return insn == 0xE12FFF1E or insn & 0xFFFF8000 == 0xE8BD8000 or insn == 0xE49DF004
 
 
 def effect(code: Code, addr: int, thumb: bool) -> Effect | None:
@@ -122,6 +126,8 @@ class Layout(msgspec.Struct):
     """True if a return instruction stands between start and the point."""
 
 
+_PIECE = 1024
+"""Bytes of code that are read at once."""
 WINDOW = 60
 """Instructions behind the start in which a prologue may still allocate (shrink wrapping, late locals)."""
 
@@ -130,24 +136,56 @@ def layout(code: Code, start: int, pc: int, thumb: bool) -> Layout:
     """Follow the instructions from `start` to `pc` and return what they did to the stack."""
     result = Layout(start)
     addr, count = start, 0
-    while addr < pc:
+    while addr < pc and count < WINDOW:
         done = effect(code, addr, thumb)
         if done is None:
-            break
+            return result
         if done.leaves:
             result.returned = True
-        if count < WINDOW:
-            for i, register in enumerate(done.push):
-                below = result.depth + 4 * (len(done.push) - i)
-                result.slots.setdefault(register, below)
-            result.depth += 4 * len(done.push) + done.drop
-            if done.frame_pointer and result.frame_pointer is None:
-                register, offset = done.frame_pointer
-                result.frame_pointer = (register, result.depth - offset)
-            result.frame_pointer = result.frame_pointer or done.below_entry
+        for i, register in enumerate(done.push):
+            below = result.depth + 4 * (len(done.push) - i)
+            result.slots.setdefault(register, below)
+        result.depth += 4 * len(done.push) + done.drop
+        if done.frame_pointer and result.frame_pointer is None:
+            register, offset = done.frame_pointer
+            result.frame_pointer = (register, result.depth - offset)
+        result.frame_pointer = result.frame_pointer or done.below_entry
         addr += done.size
         count += 1
+    result.returned = result.returned or _returns(code, addr, pc, thumb)
     return result
+
+
+def _returns(code: Code, addr: int, end: int, thumb: bool) -> bool:
+    """Say whether one of the instructions from `addr` to `end`, or to the first unreadable one, returns."""
+    while addr < end:
+        if not thumb:
+            words = code.memory.code_units(addr, min((end - addr + 3) & ~3, _PIECE), 4)
+            if any(map(_is_a32_return, words)):
+                return True
+            addr += 4 * len(words)
+            if not words:
+                return False
+            continue
+        # The last one may reach beyond the end.
+        units = code.memory.code_units(addr, min((end - addr + 3) & ~1, _PIECE), 2)
+        at, last = 0, min(len(units), (end - addr + 1) // 2)
+        while at < last:
+            first = units[at]
+            if first < 0xE800:
+                if first == 0x4770 or first & 0xFF00 == 0xBD00:
+                    return True
+                at += 1
+            elif at + 1 == len(units):
+                break
+            elif first == 0xE8BD and units[at + 1] & 0x8000:
+                return True
+            else:
+                at += 2
+        if at == 0:
+            return False
+        addr += 2 * at
+    return False
 
 
 def may_be_second_half(code: Code, addr: int) -> bool:
@@ -180,16 +218,30 @@ def find_start(code: Code, pc: int, thumb: bool, lowest: int, *, doubtful: bool 
     A push of argument registers before it (variadic functions) belongs to it.
     """
     unit = 2 if thumb else 4
-    addr = pc - unit
-    while addr >= lowest:
-        if code.memory.halfword(addr) is None:
-            return None
-        if _pushes_lr(code, addr, thumb, doubtful):
-            break
-        addr -= unit
-    else:
-        return None
-    return _argument_push(code, addr, thumb)
+    end, piece = pc, _PIECE
+    while (size := min(end - lowest, piece) // unit * unit) > 0:
+        units = code.memory.code_units(end - size, size, unit)
+        if len(units) * unit < size:
+            # There is a hole, before which nothing is looked at: go as far as that one by one.
+            if piece == unit:
+                if code.memory.halfword(end - unit) is None:
+                    return None
+                end -= unit
+            piece = unit
+            continue
+        for at in range(len(units) - 1, -1, -1):
+            addr = end - size + at * unit
+            if _may_push_lr(units[at], thumb) and _pushes_lr(code, addr, thumb, doubtful):
+                return _argument_push(code, addr, thumb)
+        end -= size
+    return None
+
+
+def _may_push_lr(unit: int, thumb: bool) -> bool:
+    """Say whether an instruction may be a push of lr, from its first halfword where it is Thumb code."""
+    if not thumb:
+        return unit & 0xFFFF4000 == 0xE92D4000 or unit == 0xE52DE004
+    return unit & 0xFF00 == 0xB500 or unit in (0xE92D, 0xF84D)
 
 
 _ARGUMENT_PUSHES = ((3,), (2, 3), (1, 2, 3), (0, 1, 2, 3))
