@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 from triage_tui.rulehost import sandbox, wire
@@ -226,7 +225,8 @@ def main(descriptor: int) -> NoReturn:
     if not isinstance(setup, wire.Setup):
         os._exit(2)
     lua = load_lua()
-    prelude = Path(__file__).with_name("prelude.lua").read_bytes()
+    with open(os.path.join(os.path.dirname(__file__), "prelude.lua"), "rb") as file:
+        prelude = file.read()
     host = Host(channel, setup, lua, prelude)
     # One state before the door closes: whatever lupa imports or maps lazily is in place by then.
     host.warm_up()

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import resource
 import signal
 import struct
-from pathlib import Path
 
 import msgspec
 
@@ -117,7 +115,8 @@ def close_in(channel: int, *, parent: int, address_space: int, cpu_seconds: int)
 
 
 def _limit_resources(guards: Guards, address_space: int, cpu_seconds: int) -> None:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    with open("/proc/self/statm", "rb") as file:
+        pages = int(file.read().split()[0])
     memory = pages * resource.getpagesize() + address_space
     limits = {
         "address space": (resource.RLIMIT_AS, memory),
@@ -177,9 +176,9 @@ def _jump(code: int, operand: int, when_true: int, when_false: int) -> bytes:
 
 
 def _filter_calls(libc: ctypes.CDLL, guards: Guards, channel: int) -> None:
-    machine = _MACHINES.get(platform.machine())
+    machine = _MACHINES.get(os.uname().machine)
     if machine is None or ctypes.sizeof(ctypes.c_void_p) != 8:
-        guards.missing.append(f"seccomp filter: no system-call table for {platform.machine()}")
+        guards.missing.append(f"seccomp filter: no system-call table for {os.uname().machine}")
         return
     program = filter_program(machine, channel)
     buffer = ctypes.create_string_buffer(program, len(program))

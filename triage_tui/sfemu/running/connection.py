@@ -8,23 +8,17 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.rulehost import wire
-from triage_tui.rulehost.process import current_cpu, library_paths
+from triage_tui.rulehost.process import current_cpu, isolated
 from triage_tui.sfemu.running import messages
 
-_PACKAGE_ROOT = Path(__file__).resolve().parents[3]
-_BOOTSTRAP = (
-    "import sys; sys.path[:0] = sys.argv[1:]; "
-    "from triage_tui.sfemu.running.lua_process import main; main({}, {})"
-)
+_BOOTSTRAP = "from triage_tui.sfemu.running.lua_process import main; main({}, {})"
 _START_S = 20.0
 _PIECE = 1 << 16
 _TIME = struct.Struct("@qq")
@@ -247,11 +241,10 @@ def _process_behind(handle: int) -> int:
 
 
 def _spawn(descriptor: int) -> subprocess.Popen[bytes]:
-    """Start an isolated interpreter: no environment, no site hooks, no user directory, cwd "/"."""
+    """Start an isolated interpreter, cwd "/"."""
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    command = [sys.executable, "-I", "-S", "-B", "-c", _BOOTSTRAP.format(descriptor, os.getpid())]
     return subprocess.Popen(
-        [*command, str(_PACKAGE_ROOT), *library_paths()],
+        isolated(_BOOTSTRAP.format(descriptor, os.getpid())),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
