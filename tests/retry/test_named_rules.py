@@ -18,10 +18,10 @@ from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import append_event
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    """A run whose proposal was approved twice, the second time with another text."""
-    workspace = Workspace(tmp_path)
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A run whose proposal was approved twice, the second time with another text; only read."""
+    workspace = Workspace(tmp_path_factory.mktemp("named"))
     run_dir = write_run(workspace.runs_dir)
     rule = run_dir / "rules_patch" / FILE
     rule.parent.mkdir(parents=True)
@@ -80,9 +80,9 @@ def test_a_directory_without_rules_and_several_rules_for_one_are_told(
 
 
 def test_what_goes_away_while_a_directory_is_walked_stops_nothing(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = workspace.root / "many"
+    place = tmp_path / "many"
     for name in ("gone", "kept"):
         (place / name).mkdir(parents=True)
         (place / name / "openat.lua").write_bytes(TEXT)

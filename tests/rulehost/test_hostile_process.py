@@ -13,7 +13,6 @@ from triage_tui.rulehost.sources import Limits, RuleSource
 
 # A program in the place of the real one: it greets and loads properly, then does `body` at the first run.
 IMPOSTOR = """
-import sys; sys.path[:0] = sys.argv[1:]
 import os, time
 from triage_tui.rulehost import host, wire
 channel = host.Channel({{}})
