@@ -12,14 +12,15 @@ import contextlib
 import errno
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name, known_names
 from triage_tui.guest.emulator.elf import read_elf
-from triage_tui.guest.emulator.qemu import find_qemu
+from triage_tui.guest.emulator.qemu import Searched, find_qemu, searched
 from triage_tui.guest.host import host_memory, host_syscalls
+from triage_tui.guest.host.descriptor_reserve import is_exhausted
 
 PAGE_MASK = 0xFFF
 _SITES = {
@@ -73,9 +74,11 @@ def places(emulator: Path, directory: Path | None = None) -> dict[str, int]:
     them would be taken for the guest's until looked at. Emulators without a known place are left out.
     """
     found: dict[str, int] = {}
-    for name in known_names():
+    emulators: dict[str, Path] = {}
+    with contextlib.suppress(TriageError):
+        emulators = _emulators(searched(directory))
+    for name, path in emulators.items():
         with contextlib.suppress(OSError, TriageError):
-            path = find_qemu(by_name(name), directory)
             place = _in_page(path, path.stat().st_mtime_ns)
             if place is not None:
                 found[name] = place
@@ -83,6 +86,26 @@ def places(emulator: Path, directory: Path | None = None) -> dict[str, int]:
     with contextlib.suppress(OSError, TriageError):
         taken = _own_writes(emulator, emulator.stat().st_mtime_ns)
     return {name: place for name, place in found.items() if place not in taken}
+
+
+@lru_cache(maxsize=4)
+def _emulators(where: Searched) -> dict[str, Path]:
+    """Return the emulators that there are, by architecture: looked for again when something changes there.
+
+    A dozen of them in as many directories cost a few milliseconds of each start.
+
+    Raises:
+        TriageError: no descriptor is left to look at one.
+    """
+    found: dict[str, Path] = {}
+    for name in known_names():
+        try:
+            found[name] = find_qemu(by_name(name), where.directory)
+        except (OSError, TriageError) as error:
+            # This may be other the next time.
+            if error.__cause__ is not None and is_exhausted(error.__cause__):
+                raise
+    return found
 
 
 @cache

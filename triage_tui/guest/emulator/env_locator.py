@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import struct
 import sys
+from collections.abc import Iterator
 
 import msgspec
 
@@ -39,26 +40,50 @@ class Location(msgspec.Struct, frozen=True):
     """The auxiliary vector, getauxval(3)."""
 
 
-def _scan(pid: int, pattern: bytes) -> list[int]:
-    hits: list[int] = []
-    for mapping in process.read_maps(pid):
-        size = mapping.end - mapping.start
-        if not mapping.perms.startswith("rw") or size > _MAX_SCAN or mapping.path not in ("", "[heap]"):
-            continue
+def _scan(pid: int, pattern: bytes) -> Iterator[list[int]]:
+    """Yield where `pattern` is found in each mapping that may hold the register file, small ones first.
+
+    It lies in the heap, of less than a megabyte; the guest's stack and what is translated have eight each.
+    """
+    mappings = [
+        mapping
+        for mapping in process.read_maps(pid)
+        if mapping.perms.startswith("rw")
+        and mapping.end - mapping.start <= _MAX_SCAN
+        and mapping.path in ("", "[heap]")
+    ]
+    for mapping in sorted(mappings, key=lambda one: one.end - one.start):
         try:
-            data = host_memory.read_memory(pid, mapping.start, size)
+            data = host_memory.read_memory(pid, mapping.start, mapping.end - mapping.start)
         except OSError:
             continue
+        hits = []
         at = data.find(pattern)
         while at >= 0:
             hits.append(mapping.start + at)
             at = data.find(pattern, at + 1)
-    return hits
+        yield hits
 
 
 def _find_env(pid: int, arch: Arch, stub: GdbStub) -> tuple[int, int]:
     """Return (host address of the first general register, offset of the pc from it)."""
     stub.describe_target()
+    real: list[tuple[int, int]] = []
+    for thorough in False, True:
+        real = _find_marked(pid, arch, stub, thorough)
+        if len(real) == 1:
+            return real[0]
+    raise TriageError(
+        f"the registers were not found inside the emulator ({len(real)} candidates): "
+        "use a QEMU release from 7.2 to 10.0"
+    )
+
+
+def _find_marked(pid: int, arch: Arch, stub: GdbStub, thorough: bool) -> list[tuple[int, int]]:
+    """Return the (addresses, offsets of the pc) whose values follow those that the stub sets.
+
+    Unless it is to be `thorough`, mappings behind the first one with such values are left out.
+    """
     before = stub.read_registers()
     marked = bytearray(before)
     values: dict[str, int] = {}
@@ -76,26 +101,24 @@ def _find_env(pid: int, arch: Arch, stub: GdbStub) -> tuple[int, int]:
         stub.command(b"m%x,%x" % (code, len(marked)))
         pattern = b"".join(values[name].to_bytes(arch.word, sys.byteorder) for name in arch.env_registers)
         pc_value = values[arch.pc].to_bytes(arch.word, sys.byteorder)
-        found = [
-            (hit, offset)
-            for hit in _scan(pid, pattern)
-            for offset in arch.env_pc_offsets
-            if host_memory.read_memory(pid, hit + offset, arch.word) == pc_value
-        ]
+        found: list[tuple[int, int]] = []
+        for hits in _scan(pid, pattern):
+            found += [
+                (hit, offset)
+                for hit in hits
+                for offset in arch.env_pc_offsets
+                if host_memory.read_memory(pid, hit + offset, arch.word) == pc_value
+            ]
+            if found and not thorough:
+                break
     finally:
         stub.write_registers(before)
     # A leftover copy does not follow when the values go back.
-    real = [
+    return [
         (hit, offset)
         for hit, offset in found
         if host_memory.read_memory(pid, hit + offset, arch.word) != pc_value
     ]
-    if len(real) != 1:
-        raise TriageError(
-            f"the registers were not found inside the emulator ({len(real)} candidates): "
-            "use a QEMU release from 7.2 to 10.0"
-        )
-    return real[0]
 
 
 def _read_auxv(arch: Arch, stub: GdbStub) -> dict[int, int]:

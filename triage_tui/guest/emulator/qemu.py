@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, by_name, known_names
@@ -43,6 +44,30 @@ def _is_static(path: Path) -> bool:
         return False
     except TriageError:
         return False
+
+
+class Searched(NamedTuple):
+    """Where emulators are looked for, and when something there changed last: equal as long as nothing did."""
+
+    directory: Path | None
+    given: str | None
+    places: tuple[tuple[str, int, int], ...]
+    """(directory, inode, time of its last change in ns), zeros for one that is not there."""
+
+
+def searched(directory: Path | None = None) -> Searched:
+    """Return where `find_qemu` looks."""
+    given = os.environ.get(DIRECTORY_VARIABLE)
+    names = [str(directory or ""), given or "", *os.get_exec_path(), str(cache_dir() / CACHED_EMULATORS)]
+    places = []
+    for name in filter(None, names):
+        try:
+            status = os.stat(name)
+        except (OSError, ValueError):
+            places.append((name, 0, 0))
+        else:
+            places.append((name, status.st_ino, status.st_mtime_ns))
+    return Searched(directory, given, tuple(places))
 
 
 def find_qemu(arch: Arch, directory: Path | None = None, *, use_given: bool = True) -> Path:
