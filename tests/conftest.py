@@ -11,6 +11,9 @@ import pytest
 
 from triage_tui.setup import ensure_program, ensure_qemu
 
+# All that is there while tests are collected stays, and would be walked through again and again.
+gc.disable()
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A test run in the background inherits an ignored SIGINT, and so would every program that it starts; a
     # person at a terminal has none.
@@ -66,9 +69,9 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 def pytest_collection_finish() -> None:
     """Look for garbage less often: what is collected here stays, and is walked through at each look."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")

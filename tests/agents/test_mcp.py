@@ -10,16 +10,18 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from mcp import ClientSession, McpError, StdioServerParameters, types
-from mcp.client.stdio import stdio_client
 
 from tests.runs.build import failed_open, write_run
 from triage_tui.analyst.tools import all_tools
 from triage_tui.runs.suspicious_points import POINTS_FILE
+
+if TYPE_CHECKING:
+    # Each worker of the tests reads this file; who runs them loads the client, which takes long.
+    from mcp import ClientSession
 
 FIRST = {
     "jsonrpc": "2.0",
@@ -66,6 +68,9 @@ def large(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @asynccontextmanager
 async def connected(workspace: Path, *options: str) -> AsyncIterator[ClientSession]:
+    from mcp import ClientSession, StdioServerParameters
+    from mcp.client.stdio import stdio_client
+
     words = ["-m", "triage_tui", "mcp", "-C", str(workspace), *options]
     parameters = StdioServerParameters(
         command=sys.executable, args=words, cwd=Path(__file__).parents[2], env=dict(os.environ)
@@ -184,6 +189,8 @@ def test_the_end_of_the_input_behind_rubbish_is_an_end(workspace: Path) -> None:
 
 
 async def test_a_call_in_progress_is_cancelled_while_others_are_answered(workspace: Path, large: str) -> None:
+    from mcp import McpError, types
+
     slow = {"function_name": "main", "run": large}
     under_way, ended, numbers = anyio.Event(), list[str](), list[int]()
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.async_api import Browser, async_playwright
 
 from tests.serve.chromium import ARGUMENTS, ensure_chromium
 from tests.serve.served import Served
 from tests.ui import fixtures
+
+if TYPE_CHECKING:
+    # Each worker of the tests reads this file; who starts a browser loads what drives it.
+    from playwright.async_api import Browser
 
 
 @pytest.fixture
@@ -28,6 +32,8 @@ def served(demo: Path) -> Iterator[Served]:
 @pytest.fixture
 async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
     """A browser that has never been started before and knows attacker.test as this machine."""
+    from playwright.async_api import async_playwright
+
     chromium = ensure_chromium()
     places = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
     async with async_playwright() as playwright:

@@ -7,16 +7,19 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp import web
-from playwright.async_api import Browser, BrowserContext, Page
 
 from tests.e2e.commands import processes_with, wait_until_gone
 from tests.serve.served import Served
 from tests.ui import fixtures
 from tests.waiting import PATIENCE_S, wait_until
 from triage_tui.runs.reader import load_run
+
+if TYPE_CHECKING:
+    from aiohttp import web
+    from playwright.async_api import Browser, BrowserContext, Page
 
 # The page keeps its terminal to itself; this takes it when the page gives it its first add-on.
 _TAKE_TERMINAL = """
@@ -185,6 +188,8 @@ async def test_another_page_of_the_same_browser_gets_nowhere(
     demo: Path, served: Served, browser: Browser, name: str
 ) -> None:
     """Also one on another port of this machine: cookies know no ports, but they know paths."""
+    from aiohttp import web
+
     cookies: list[str] = []
 
     async def page(request: web.Request) -> web.Response:

@@ -10,12 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from aiohttp import ClientSession, CookieJar, WSServerHandshakeError
 
 from tests.e2e.commands import processes_with, triage, wait_until_gone
 from tests.serve.served import Served
 from tests.waiting import PATIENCE_S
-from triage_tui.serve.server import MAX_TABS, Server
 
 _PATHS = ("/", "/ws", "/static/js/textual.js", "/nothing", "//")
 _NAMES = ("", "ws", "static/js/textual.js", "page/page.css", "static/", "nothing", "download/x", "/")
@@ -86,6 +84,11 @@ def test_a_websocket_is_for_pages_of_this_server(served: Served) -> None:
 
 
 async def test_a_tab_too_many_is_refused() -> None:
+    # Each worker of the tests reads this file; who runs it loads the web server.
+    from aiohttp import ClientSession, CookieJar, WSServerHandshakeError
+
+    from triage_tui.serve.server import MAX_TABS, Server
+
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     # In place of the app something that starts at once and ends when it is told anything.
     serving = asyncio.create_task(
