@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from triage_tui.guest.arch import by_name
 from triage_tui.guest.cell import thread_ids
 from triage_tui.guest.checkpoint.obstacles import Obstacle
-from triage_tui.guest.checkpoint.restoring_threads import can_have_threads
 from triage_tui.guest.checkpoint.taking_threads import clear_address
 from triage_tui.runs.model import Syscall
 
@@ -46,8 +44,3 @@ def test_ids_that_were_given_already_are_not_reached(tmp_path: Path) -> None:
         assert thread_ids.reach(fd, 41) < 0
     finally:
         os.close(fd)
-
-
-def test_where_threads_cannot_be_made_again() -> None:
-    assert can_have_threads(by_name("mipsel"))
-    assert not can_have_threads(by_name("i386"))

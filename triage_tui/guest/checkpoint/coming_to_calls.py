@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, cast
 
 from triage_tui.guest.checkpoint.moment import check_unfinished, pending_call
 from triage_tui.guest.checkpoint.obstacles import Obstacle
-from triage_tui.guest.checkpoint.restoring_threads import can_have_threads
 from triage_tui.guest.freezing.holding import HeldThreads
 from triage_tui.guest.host import host_syscalls, process
 
@@ -37,7 +36,7 @@ def come_to_calls(frozen: Freezer, defer: Callable[[], None]) -> None:
     guest = cast("Guest", frozen)
     holder = guest.holder
     living = guest.processes()
-    if not isinstance(holder, HeldThreads) or len(living) != 1 or not can_have_threads(guest.arch):
+    if not isinstance(holder, HeldThreads) or len(living) != 1:
         return
     tids = process.threads(living[0])
     if len(tids) < _LEAST:

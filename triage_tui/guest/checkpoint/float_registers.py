@@ -20,6 +20,9 @@ MAX_STATE = 0x10000
 """Bytes from the first general register on in which everything lies that a thread has (QEMU 7.2 to 10.0)."""
 _BEHIND = 0x400
 """Bytes behind the registers in which their control words and rounding modes lie."""
+_SMALL = {"riscv64": 0x100, "s390x": 0x100}
+"""The same where the emulator's object ends sooner, in QEMU 7.2 0x1a8 and 0x1d0 bytes behind the program
+counter: the next one of its heap follows, and would be destroyed."""
 
 
 class FloatRegisters(msgspec.Struct, frozen=True):
@@ -30,10 +33,11 @@ class FloatRegisters(msgspec.Struct, frozen=True):
     count: int
     size: int
     """Bytes that are used of each."""
+    behind: int = _BEHIND
 
     def end(self, pc_offset: int) -> int:
         """Return how far the state of a thread goes, in bytes from the first general register."""
-        return min(MAX_STATE, max(self.first + self.stride * self.count, pc_offset + 8) + _BEHIND)
+        return min(MAX_STATE, max(self.first + self.stride * self.count, pc_offset + 8) + self.behind)
 
     def values(self, state: bytes) -> list[int]:
         """Return the registers in `state`, which begins at the first general register."""
@@ -101,7 +105,7 @@ def find_float_registers(pid: int, arch: Arch, stub: ServedStub, env: int) -> Fl
     stride = second - first
     if stride < size or last != first + stride * (count - 1):
         return None
-    return FloatRegisters(first, stride, count, size)
+    return FloatRegisters(first, stride, count, size, _SMALL.get(arch.name, _BEHIND))
 
 
 def _places(state: bytes, value: bytes) -> list[int]:

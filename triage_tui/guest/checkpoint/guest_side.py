@@ -237,7 +237,8 @@ class CheckpointSide(FrozenViews):
         registers = other.thread.registers
         if arch.word == 4:
             # The emulator goes back by one instruction: where it has two sizes, by that of the set in use.
-            step = 2 if arch.name.startswith("arm") and registers["cpsr"] & _THUMB else 4
+            is_short = arch.name == "i386" or (arch.name.startswith("arm") and registers["cpsr"] & _THUMB)
+            step = 2 if is_short else 4
             self.write_register(arch.pc, registers[arch.pc] + step, tid)
             self._carrier.answer(other.notification, NO_RESULT)
         elif arch.name.startswith("mips"):

@@ -38,7 +38,7 @@ from triage_tui.guest.checkpoint.reading_files import (
     read_files,
 )
 from triage_tui.guest.checkpoint.reading_memory import MAX_AREAS, read_areas, read_pages, top_of
-from triage_tui.guest.checkpoint.restoring_threads import MOST_THREADS, can_have_threads
+from triage_tui.guest.checkpoint.restoring_threads import MOST_THREADS
 from triage_tui.guest.checkpoint.wire import Damaged, Message
 from triage_tui.guest.checkpoint.writing import STATE_FILE
 from triage_tui.runs.checkpoint_place import FACTS_FILE
@@ -166,8 +166,6 @@ def _read(directory: Path) -> Checkpoint:
 
 
 def _thread(directory: Path, facts: Facts, arch: Arch, tid: int, told: ThreadFacts, state: bytes) -> Thread:
-    if not can_have_threads(arch):
-        raise Damaged(f"threads cannot be made for {arch.name}")
     core = one(read_image(directory, f"core-{tid}.img", 1), f"core-{tid}.img")
     if "thread_core" not in core or not 0 <= told.clear_tid < top_of(arch):
         raise Damaged(f"core-{tid}.img is not of a thread")

@@ -22,6 +22,7 @@ _BLOCK = 1 << 20
 _PLACES_32 = range(0x70000000, 0x10000, -0x1000000)
 _PLACES_64 = range(0x3000000000, 0x10000000, -0x10000000)
 _ZEROS = bytes(PAGE)
+_VDSO = "[vdso]"
 
 Range = tuple[int, int]
 
@@ -87,8 +88,8 @@ class MemoryRestorer:
         there = [area for area in fresh if area.start not in own]
         wanted = [area for area in self._checkpoint.areas if area.start not in own]
         kept = list(_kept(wanted, there))
-        for start, end in _without([(area.start, area.end) for area in there], wanted):
-            self._injector.call("munmap", start, end - start)
+        # Its new emulator has handlers of signals return through the one that it has put there now.
+        self.take_away((area for area in there if area.name != _VDSO), wanted)
         for area in wanted:
             for start, end in _without([(area.start, area.end)], [one for one, _ in kept]):
                 self._map(area, start, end)
@@ -98,6 +99,15 @@ class MemoryRestorer:
         for one, before in kept:
             if one.perms[:3] != before[:3]:
                 self._injector.call("mprotect", one.start, one.end - one.start, protection(one.perms))
+
+    def take_away(self, there: Iterable[Mapping], wanted: Iterable[Mapping]) -> None:
+        """Have what is there, and lies in none of the wanted mappings, mapped no more.
+
+        Raises:
+            TriageError: it cannot be.
+        """
+        for start, end in _without([(area.start, area.end) for area in there], wanted):
+            self._injector.call("munmap", start, end - start)
 
     def _check_places(self, fresh: list[Mapping]) -> None:
         """Check that what the emulator itself has in the way is what it had then.
@@ -113,10 +123,12 @@ class MemoryRestorer:
             )
         if self._injector.arch.word == 4:
             return
-        guests = [(area.start, area.end) for area in fresh]
+        # From 8.1 on QEMU does not choose where its vDSO lies, the host does.
+        guests = [(area.start, area.end) for area in fresh if area.name != _VDSO]
+        vdso = [(area.start, area.end) for area in self._checkpoint.areas if area.name == _VDSO]
         for mapping in process.read_maps(self._pid):
             start, end = mapping.start - self._base, mapping.end - self._base
-            if mapping.perms.startswith("---") or any(low <= start < high for low, high in guests):
+            if mapping.perms.startswith("---") or any(low <= start < high for low, high in (*guests, *vdso)):
                 continue
             for area in self._checkpoint.areas:
                 if area.start < end and start < area.end and not _is_inside((start, end), guests):

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.arch import Arch
 from triage_tui.guest.checkpoint.attributes import set_name
 from triage_tui.guest.checkpoint.injecting import Injector
 from triage_tui.guest.checkpoint.model import Checkpoint, Thread
@@ -28,17 +27,6 @@ _FLAGS = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000
 _CHILD_CLEARTID = 0x200000
 _CODE_AT = 0x400
 """Offset in the injector's page of the code that a new thread executes."""
-_ARCHITECTURES = frozenset(
-    ("arm", "armeb", "mips", "mipsel", "mips64el", "ppc", "ppc64le", "aarch64", "x86_64", "riscv64")
-)
-
-
-def can_have_threads(arch: Arch) -> bool:
-    """Return whether threads can be made again.
-
-    On i386 QEMU gives each a table of its own in the guest's memory.
-    """
-    return arch.name in _ARCHITECTURES
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -99,6 +87,8 @@ class ThreadRestorer:
         arguments = [flags, 0, 0, 0, thread.clear_tid]
         if arch.name == "x86_64":
             arguments[3:] = [thread.clear_tid, 0]
+        elif arch.name == "s390x":
+            arguments = [0, flags, 0, thread.clear_tid, 0]
         made = inject.call("clone", *arguments, code=(_CODE_AT, stub.code), also=scratch)
         if made != thread.tid:
             raise TriageError(f"thread {thread.tid} cannot have its number again: start over")

@@ -17,7 +17,7 @@ from triage_tui.guest.checkpoint.float_registers import FloatRegisters
 from triage_tui.guest.checkpoint.model import Thread
 from triage_tui.guest.checkpoint.moment import Moment, find_moment
 from triage_tui.guest.checkpoint.obstacles import Obstacle
-from triage_tui.guest.checkpoint.restoring_threads import MOST_THREADS, can_have_threads
+from triage_tui.guest.checkpoint.restoring_threads import MOST_THREADS
 from triage_tui.guest.checkpoint.task_state import TaskState
 from triage_tui.guest.host import host_memory, process, process_state
 from triage_tui.runs.model import Syscall
@@ -55,8 +55,6 @@ def take_threads(
     if inner not in ids or any(thread.state == "ended" for thread in (entry.threads if entry else ())):
         raise Obstacle("its first thread has ended")
     if len(ids) > 1:
-        if not can_have_threads(guest.arch):
-            raise Obstacle(f"it has {len(ids)} threads, which cannot be made again on {guest.arch.name}")
         if len(ids) > MOST_THREADS:
             raise Obstacle(f"it has {len(ids)} threads, more than the {MOST_THREADS} of a checkpoint")
         if len(hosts) != len(ids) + 1:
@@ -121,7 +119,7 @@ def _check_wait(moment: Moment) -> None:
     index = _MASKED_WAITS.get(moment.call.name)
     if index is not None and moment.waits:
         given = moment.call.arguments[index] if index < len(moment.call.arguments) else "NULL"
-        if given not in ("NULL", "0"):
+        if given not in ("NULL", "0", "(nil)"):
             raise Obstacle(f"it waits in {moment.call.name} with other signals let through than usual")
 
 
