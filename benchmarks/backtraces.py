@@ -21,7 +21,7 @@ from tests.guest.test_frames import (
     CHAINS,
     POINTERS,
     TABLES,
-    stack_of,
+    stacks_of,
     without_sections,
     without_symbols,
 )
@@ -110,7 +110,8 @@ def main() -> None:
                     stripped.write_bytes(strip(program.read_bytes()))
                     stripped.chmod(0o755)
                     times: list[float] = []
-                    frames, ours = stack_of(program, kind, Path(work, "root"), ensure_qemu(), strip, times)
+                    root = Path(work, "root")
+                    ((frames, ours),) = stacks_of(program, (kind,), root, ensure_qemu(), strip, times)
                     depth = sum(name != ANY for name in CHAINS[kind])
                     row = f"{arch:9} {variant + ' ' + kind:18} {depth:5} {right(ours, kind):5}"
                     row += f" {times[0] * 1e3:7.1f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from tests.guest.helpers import spec
 from tests.programs import ARCHES, build
 from triage_tui.binary.modules import ModuleMap
 from triage_tui.binary.symbols import ElfImage, parse_image
-from triage_tui.guest.spec import TriggerLimits
+from triage_tui.guest.freezing.triggers import CallTrigger, TriggerLimits
+from triage_tui.guest.host import process
 from triage_tui.guest.state.memory import Memory
 from triage_tui.guest.supervisor import Guest
 from triage_tui.guest.unwind import Cursor, walk
 from triage_tui.runs.process_model import Mapping
 
-QUICK = TriggerLimits(idle_s=0.25, time_limit_s=120)
+WAITING = TriggerLimits(calls=(CallTrigger("pause"), CallTrigger("ppoll")), idle_s=60, time_limit_s=120)
 BARE = ("-O2", "-fomit-frame-pointer", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
 POINTERS = ("-O2", "-fno-omit-frame-pointer", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
 TABLES = ("-O2", "-fomit-frame-pointer", "-funwind-tables", "-fasynchronous-unwind-tables")
@@ -74,48 +76,61 @@ class Source:
         return self.mappings
 
 
-def stack_of(
+Stack = tuple[list[Cursor], list[str]]
+
+
+def stacks_of(
     program: Path,
-    kind: str,
+    kinds: Sequence[str],
     root: Path,
     qemu_dir: Path,
     strip: Callable[[bytes], bytes] = without_sections,
     times: list[float] | None = None,
-) -> tuple[list[Cursor], list[str]]:
-    """Run `program`, stripped, until it waits; return its frames and their names by the symbols kept here.
+) -> list[Stack]:
+    """Run `program`, stripped, until it waits in each chain of `kinds`; return the frames there.
 
-    `times` takes the seconds that the frames took.
+    Their names are by the symbols kept here. `times` takes the seconds that the frames took.
     """
     (root / "bin").mkdir(parents=True)
     stripped = root / "bin" / "frames"
     stripped.write_bytes(strip(program.read_bytes()))
     stripped.chmod(0o755)
     image = parse_image(program.read_bytes())
-    with Guest.start(spec(root, qemu_dir, "/bin/frames", kind, triggers=QUICK)) as guest:
-        stop = guest.run_until_stop()
-        assert stop.reason == "idle", stop.trigger.detail
-        modules = ModuleMap(guest.maps(), Path(guest.root_path))
-        memory = Memory(Source(guest, guest.maps()), guest.arch)
-
-        def is_code(addr: int) -> bool:
-            known = modules.is_code(addr)
-            return memory.may_hold_code(addr) if known is None else known
-
-        start = time.perf_counter()
-        frames = walk(
-            guest.arch,
-            guest.registers(),
-            memory,
-            is_code=is_code,
-            function_start=modules.function_start,
-            is_outermost=modules.is_entry,
-            unwind_row=modules.unwind_row,
-            exception_code=modules.exception_code,
-        )
-        if times is not None:
-            times.append(time.perf_counter() - start)
+    stacks = []
+    with Guest.start(spec(root, qemu_dir, "/bin/frames", *kinds, triggers=WAITING)) as guest:
+        for number in range(len(kinds)):
+            if number:
+                process.send_signal(guest.pid, signal.SIGUSR1)
+            stop = guest.run_until_stop()
+            assert stop.reason == "syscall", stop.trigger.detail
+            frames = frames_of(guest, times)
+            stacks.append((frames, [name_of(image, frame) for frame in frames]))
     shutil.rmtree(root)
-    return frames, [name_of(image, frame) for frame in frames]
+    return stacks
+
+
+def frames_of(guest: Guest, times: list[float] | None) -> list[Cursor]:
+    modules = ModuleMap(guest.maps(), Path(guest.root_path))
+    memory = Memory(Source(guest, guest.maps()), guest.arch)
+
+    def is_code(addr: int) -> bool:
+        known = modules.is_code(addr)
+        return memory.may_hold_code(addr) if known is None else known
+
+    start = time.perf_counter()
+    frames = walk(
+        guest.arch,
+        guest.registers(),
+        memory,
+        is_code=is_code,
+        function_start=modules.function_start,
+        is_outermost=modules.is_entry,
+        unwind_row=modules.unwind_row,
+        exception_code=modules.exception_code,
+    )
+    if times is not None:
+        times.append(time.perf_counter() - start)
+    return frames
 
 
 def name_of(image: ElfImage, frame: Cursor) -> str:
@@ -145,7 +160,7 @@ def follows(names: Sequence[str], chain: Sequence[str]) -> bool:
 @pytest.mark.parametrize("arch", ARCHES)
 def test_stripped_program_with_tables(arch: str, tmp_path: Path, qemu_dir: Path) -> None:
     program = build("frames", arch, *TABLES)
-    frames, names = stack_of(program, "plain", tmp_path / "root", qemu_dir, without_symbols)
+    ((frames, names),) = stacks_of(program, ("plain",), tmp_path / "root", qemu_dir, without_symbols)
     assert follows(names, CHAINS["plain"]), names
     assert {frame.method for frame in frames} & {"cfi", "exception_index"}
     surest = [frame for frame, name in zip(frames, names, strict=True) if name in CHAINS["plain"]]
@@ -153,15 +168,17 @@ def test_stripped_program_with_tables(arch: str, tmp_path: Path, qemu_dir: Path)
 
 
 @pytest.mark.parametrize("arch", ARCHES)
-@pytest.mark.parametrize("kind", ["plain", "tail"])
-def test_stripped_program_without_tables(arch: str, kind: str, tmp_path: Path, qemu_dir: Path) -> None:
-    _, names = stack_of(build("frames", arch, *BARE), kind, tmp_path / "root", qemu_dir)
-    assert follows(names, CHAINS[kind]), names
+def test_stripped_program_without_tables(arch: str, tmp_path: Path, qemu_dir: Path) -> None:
+    kinds = ("plain", "tail")
+    stacks = stacks_of(build("frames", arch, *BARE), kinds, tmp_path / "root", qemu_dir)
+    for kind, (_, names) in zip(kinds, stacks, strict=True):
+        assert follows(names, CHAINS[kind]), names
 
 
 @pytest.mark.parametrize("arch", ARCHES)
-@pytest.mark.parametrize("kind", ["altstack", "noreturn"])
-def test_stripped_program_with_frame_pointers(arch: str, kind: str, tmp_path: Path, qemu_dir: Path) -> None:
-    frames, names = stack_of(build("frames", arch, *POINTERS), kind, tmp_path / "root", qemu_dir)
-    assert follows(names, CHAINS[kind]), names
-    assert any(frame.method == "signal_frame" for frame in frames) == (kind == "altstack")
+def test_stripped_program_with_frame_pointers(arch: str, tmp_path: Path, qemu_dir: Path) -> None:
+    kinds = ("altstack", "noreturn")
+    stacks = stacks_of(build("frames", arch, *POINTERS), kinds, tmp_path / "root", qemu_dir)
+    for kind, (frames, names) in zip(kinds, stacks, strict=True):
+        assert follows(names, CHAINS[kind]), names
+        assert any(frame.method == "signal_frame" for frame in frames) == (kind == "altstack")

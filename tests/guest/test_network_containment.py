@@ -14,6 +14,7 @@ from tests.guest.helpers import spec
 from tests.programs import root_with
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls.access import RuleAccess
+from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.state import sockets
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
@@ -37,6 +38,21 @@ end"""
 
 def cookie(one: socket.socket) -> bytes:
     return one.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+
+
+TRIED = (range(64), range(1000, 1100), range(2030, 2060))
+"""Descriptors that the program tries: where its own lie, where its emulator's do, and the last of all."""
+
+
+def reaching(root: Path, qemu_dir: Path, kind: str, name: str) -> LaunchSpec:
+    ends = [str(end) for part in TRIED for end in (part.start, part.stop)]
+    return spec(root, qemu_dir, "/bin/reaches", kind, name, name + "d", *ends)
+
+
+def check_all_are_tried(pid: int) -> None:
+    """Fail if a process has a descriptor that the program does not try."""
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        assert any(int(name) in part for part in TRIED), name
 
 
 def name_spaces(pid: int) -> dict[int, bytes]:
@@ -82,13 +98,14 @@ def test_the_emulators_own_descriptors_reach_nothing(
 ) -> None:
     name, ends = outside
     root = root_with(tmp_path, arch, "reaches")
-    for named in (name, name + "d"):
-        with Guest.start(spec(root, qemu_dir, "/bin/reaches", named)) as guest:
-            with socket.socket() as ours:
-                assert cookie(ours) not in name_spaces(guest.pid).values()
-            stop = guest.run_until_stop()
-            assert (stop.exit_code, guest.output(), guest.problems) == (3, b"", [])
-            assert name_spaces(guest.pid) == {}
+    with Guest.start(reaching(root, qemu_dir, "nothing", name)) as guest:
+        with socket.socket() as ours:
+            assert cookie(ours) not in name_spaces(guest.pid).values()
+        check_all_are_tried(guest.pid)
+        stop = guest.run_until_stop()
+        assert (stop.exit_code, guest.output(), guest.problems) == (3, b"", [])
+        assert name_spaces(guest.pid) == {}
+        check_all_are_tried(guest.pid)
     check_silence(ends)
 
 
@@ -100,21 +117,21 @@ def test_what_rules_give_reaches_nothing(
     root = root_with(tmp_path, "arm", "reaches")
     access = RuleAccess(by_name("arm"))
     sources = [RuleSource(hook, hook, text.encode()) for hook, text in (("connect", PEER), ("socket", STUB))]
-    for named in (name, name + "d"):
-        how = spec(root, qemu_dir, "/bin/reaches", named, "udp")
-        with RuleHost(sources, access) as rules, Guest.start(how, rules, access=access) as guest:
-            stop = guest.run_until_stop()
-            assert (stop.exit_code, guest.problems) == (3, [])
-            # A pair has the type of the socket that it replaces, bound or not. What stands in for netlink
-            # sends to its peer, whatever the address.
-            printed = guest.output().decode().splitlines()
-            assert [line for line in printed if "sent" not in line] == [
-                "type 2 connect 0 became 2",
-                "type 2 connect 0 became 2",
-                "type 1 connect 0 became 1",
-            ]
-            given = name_spaces(guest.pid)
-            assert len(given) == 9
-            with socket.socket() as ours:
-                assert cookie(ours) not in given.values()
+    how = reaching(root, qemu_dir, "udp", name)
+    with RuleHost(sources, access) as rules, Guest.start(how, rules, access=access) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.exit_code, guest.problems) == (3, [])
+        # A pair has the type of the socket that it replaces, bound or not. What stands in for netlink
+        # sends to its peer, whatever the address.
+        printed = guest.output().decode().splitlines()
+        assert [line for line in printed if "sent" not in line] == [
+            "type 2 connect 0 became 2",
+            "type 2 connect 0 became 2",
+            "type 1 connect 0 became 1",
+        ]
+        given = name_spaces(guest.pid)
+        assert len(given) == 9
+        check_all_are_tried(guest.pid)
+        with socket.socket() as ours:
+            assert cookie(ours) not in given.values()
     check_silence(ends)

@@ -18,7 +18,7 @@ from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.emulator import call_site
 from triage_tui.guest.emulator.startup import EmulatorStart
 from triage_tui.guest.freezing.triggers import CallTrigger
-from triage_tui.guest.spec import LaunchSpec
+from triage_tui.guest.spec import LaunchSpec, ResourceLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.sources import RuleSource
@@ -191,7 +191,9 @@ def test_who_closes_one_by_one_comes_to_an_end_and_the_record_goes_on(
     tmp_path: Path, qemu_dir: Path, mode: str
 ) -> None:
     limits = replace(QUICK, idle_s=60, time_limit_s=120, off=frozenset(("loop",)))
-    with Guest.start(closing(tmp_path, qemu_dir, mode, triggers=limits)) as guest:
+    # Fewer calls kept than descriptors closed.
+    few = ResourceLimits(history=1000)
+    with Guest.start(closing(tmp_path, qemu_dir, mode, triggers=limits, limits=few)) as guest:
         stop = guest.run_until_stop()
         assert (stop.reason, stop.exit_code) == ("exit", 5)
         told = {"closed": 0, "dup2": errno.EBADF, "dup3": errno.EBADF} if mode == "loop" else {"listed": 0}

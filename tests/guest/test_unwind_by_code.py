@@ -1,4 +1,4 @@
-"""Frames of PowerPC and s390x code that real programs are seldom stopped in, put together by hand."""
+"""Frames of code that real programs are seldom stopped in, put together by hand."""
 
 from __future__ import annotations
 
@@ -129,3 +129,22 @@ def test_a_thumb_function_right_behind_a_literal_pool_is_found() -> None:
         guest.word(STACK + at, lr | 1)
     frames = guest.frames(pc=inner + 4, sp=STACK, lr=0, cpsr=0x30)
     assert [one.pc for one in frames[:3]] == [inner + 4, CODE + 0x106, CODE + 6]
+
+
+def test_a_mips_function_behind_one_that_never_returns_keeps_its_own_frame() -> None:
+    """The other one ends in a bal; what it takes from the stack is its own."""
+    guest = HandmadeGuest("mips")
+
+    def bal(at: int, target: int) -> int:
+        return 0x04110000 | (target - at - 4) >> 2 & 0xFFFF
+
+    taking, keeping, syscall, at = 0x27BDFFF0, 0xAFBF000C, 0x0000000C, CODE + 0x200
+    """addiu sp,sp,-16; sw ra,12(sp)"""
+    for start, target in ((CODE, CODE + 0x100), (CODE + 0x100, at)):
+        guest.instructions(start, taking, keeping, bal(start + 8, target), 0)
+    guest.instructions(at - 16, taking, keeping, bal(at - 8, CODE), 0)
+    guest.instructions(at, taking, keeping, syscall, 0)
+    guest.word(STACK + 12, CODE + 0x110)
+    guest.word(STACK + 28, CODE + 0x10)
+    frames = guest.frames(pc=at + 12, sp=STACK, ra=1)
+    assert [one.pc for one in frames[:3]] == [at + 12, CODE + 0x110, CODE + 0x10]

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +35,39 @@ def _ensure() -> Path:
     return place
 
 
-def crit(*arguments: str) -> str:
-    """Run crit and return what it prints; it must find no fault."""
+_SEVERAL = """
+import contextlib, io, json, sys
+from pycriu import cli
+said = []
+for words in json.load(sys.stdin):
+    sys.argv = ["crit", *words]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        cli.main()
+    said.append(out.getvalue())
+json.dump(said, sys.stdout)
+"""
+
+
+def crit(*commands: Sequence[str]) -> list[str]:
+    """Run commands of crit and return what each prints; it must find no fault.
+
+    One process for all of them: to load the library takes longer than any of them.
+    """
     library = next(_ensure().rglob("pycriu/__init__.py")).parents[1]
-    code = "import sys; from pycriu import cli; sys.exit(cli.main())"
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, *arguments],
+        [sys.executable, "-W", "ignore", "-c", _SEVERAL],
         env=os.environ | {"PYTHONPATH": str(library), "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"},
+        input=json.dumps(commands),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    said: list[str] = json.loads(done.stdout)
+    return said
 
 
-def decoded(directory: Path, name: str) -> list[dict[str, Any]]:
-    """Return the entries of an image as `crit decode` has them."""
-    found: list[dict[str, Any]] = json.loads(crit("decode", "-i", str(directory / name)))["entries"]
-    return found
+def decoded(directory: Path, *names: str) -> list[list[dict[str, Any]]]:
+    """Return the entries of each image as `crit decode` has them."""
+    said = crit(*(("decode", "-i", str(directory / name)) for name in names))
+    return [json.loads(text)["entries"] for text in said]

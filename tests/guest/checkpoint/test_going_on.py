@@ -110,7 +110,9 @@ def test_crit_reads_what_is_written(qemu_dir: Path, tmp_path: Path) -> None:
     start = LaunchSpec(program=str(build("comes_back", "thumb")), qemu_dir=qemu_dir)
     _, _, checkpoint = both_ends(start, "getppid", directory)
     pid = checkpoint.pid
-    (core,) = decoded(directory, f"core-{pid}.img")
+    images = [f"{kind}-{pid}.img" for kind in ("core", "mm", "pagemap", "fs")]
+    images += ["files.img", "sk-queues.img", "filelocks.img", "pipes-data.img"]
+    (core,), (memory,), (head, *pages), (fs,), files, unread, locked, (data,) = decoded(directory, *images)
     assert core["mtype"] == "ARM"
     registers = core["ti_arm"]["gpregs"]
     assert registers["pc"] == checkpoint.registers["pc"]
@@ -121,16 +123,13 @@ def test_crit_reads_what_is_written(qemu_dir: Path, tmp_path: Path) -> None:
     assert handled["sigaction"] == checkpoint.actions[0].handler
     assert handled["mask"] == 1 << 11
     assert core["tc"]["blk_sigset"] == 1 << 27 | 1 | 1 << 10 | 1 << 44
-    (memory,) = decoded(directory, f"mm-{pid}.img")
     assert [(area["start"], area["end"]) for area in memory["vmas"]] == [
         (area.start, area.end) for area in checkpoint.areas
     ]
     assert (memory["mm_start_brk"], memory["mm_brk"]) == checkpoint.heap
-    head, *pages = decoded(directory, f"pagemap-{pid}.img")
     assert head["pages_id"] == 1
     assert sum(run["nr_pages"] for run in pages) * 4096 == (directory / "pages-1.img").stat().st_size
-    assert decoded(directory, f"fs-{pid}.img")[0]["umask"] == 0o37
-    files = decoded(directory, "files.img")
+    assert fs["umask"] == 0o37
     sockets = [one["isk"] for one in files if one["type"] == "INETSK"]
     assert [(one["src_port"], one["state"]) for one in sockets] == [(8099, 10), (8067, 7)]
     others = {one["type"]: one for one in files}
@@ -138,17 +137,17 @@ def test_crit_reads_what_is_written(qemu_dir: Path, tmp_path: Path) -> None:
     assert len(others["EVENTPOLL"]["epfd"]["tfd"]) == 3
     assert [one["tfd"]["isec"] for one in files if one["type"] == "TIMERFD"] == [0, 500]
     assert others["SIGNALFD"]["sgfd"]["sigmask"] == 1
-    unread = decoded(directory, "sk-queues.img")
     assert sorted(one["length"] for one in unread) == [3, 4, 5, 6]
-    locks = [(one["type"], one["start"], one["len"]) for one in decoded(directory, "filelocks.img")]
+    locks = [(one["type"], one["start"], one["len"]) for one in locked]
     assert sorted(set(locks)) == [(1, 0, 0), (1, 3, 4)]
-    (data,) = decoded(directory, "pipes-data.img")
     assert data["bytes"] == len("in the pipe")
-    assert "another name" in crit("x", str(directory), "ps")
-    assert "/made/file" in crit("x", str(directory), "fds")
-    assert "[stack]" in crit("x", str(directory), "mems")
-    assert crit("x", str(directory), "rss")
-    assert crit("show", str(directory / "files.img"))
+    looks = [("x", str(directory), what) for what in ("ps", "fds", "mems", "rss")]
+    processes, descriptors, mappings, resident, shown = crit(*looks, ("show", str(directory / "files.img")))
+    assert "another name" in processes
+    assert "/made/file" in descriptors
+    assert "[stack]" in mappings
+    assert resident
+    assert shown
     for image in directory.glob("*.img"):
         assert image.stat().st_mode & 0o777 == 0o600
 
@@ -184,14 +183,15 @@ def test_threads_go_on(qemu_dir: Path, tmp_path: Path, arch: str) -> None:
     assert (calls, last) == (["read", "futex", *waits], "getuid")
     if arch != "arm":
         return
-    (tree,) = decoded(tmp_path / "checkpoint", "pstree.img")
+    images = [f"core-{one.tid}.img" for one in checkpoint.threads]
+    (tree,), *cores = decoded(tmp_path / "checkpoint", "pstree.img", *images)
     assert tree["threads"] == [checkpoint.pid, *(one.tid for one in checkpoint.threads)]
-    for one in checkpoint.threads:
-        (core,) = decoded(tmp_path / "checkpoint", f"core-{one.tid}.img")
+    for one, (core,) in zip(checkpoint.threads, cores, strict=True):
         assert core["ti_arm"]["gpregs"]["sp"] == one.registers["sp"]
         assert core["ti_arm"]["clear_tid_addr"] == one.clear_tid
         assert core["ti_arm"]["tls"]
         assert "tc" not in core
     assert len({one.registers["sp"] >> 12 for one in checkpoint.threads}) == 6
     assert checkpoint.threads[1].blocked == 1 << 11
-    assert "program" in crit("x", str(tmp_path / "checkpoint"), "ps")
+    (processes,) = crit(("x", str(tmp_path / "checkpoint"), "ps"))
+    assert "program" in processes

@@ -127,20 +127,20 @@ def test_a_guest_at_full_speed(tmp_path: Path, qemu_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "reason"),
+    ("script", "reason", "seconds"),
     [
-        ("while :; do echo waiting >> /log; sleep 1; done", "sleep_loop"),
-        ("while ! test -e /absent; do echo waiting >> /log; done", "loop"),
-        ("i=0; while :; do i=$((i+1)); echo line $i >> /log; done", "time_limit"),
+        ("while :; do echo waiting >> /log; sleep 1; done", "sleep_loop", 60),
+        ("while ! test -e /absent; do echo waiting >> /log; done", "loop", 60),
+        ("i=0; while :; do i=$((i+1)); echo line $i >> /log; done", "time_limit", 2),
     ],
 )
 def test_a_log_of_attempts_is_told_from_a_file_that_is_written(
-    tmp_path: Path, qemu_dir: Path, rootfs: Callable[[str], Path], script: str, reason: str
+    tmp_path: Path, qemu_dir: Path, rootfs: Callable[[str], Path], script: str, reason: str, seconds: float
 ) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "dev").mkdir()
     (tmp_path / "bin/busybox").write_bytes((rootfs("busybox-armhf") / "bin/busybox").read_bytes())
     (tmp_path / "bin/busybox").chmod(0o755)
-    how = TriggerLimits(time_limit_s=8)
+    how = TriggerLimits(grace_s=0.2, time_limit_s=seconds)
     with Guest.start(spec(tmp_path, qemu_dir, *shell(script), triggers=how)) as guest:
         assert guest.run_until_stop().reason == reason

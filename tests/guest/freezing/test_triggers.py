@@ -250,7 +250,7 @@ def test_a_signal_that_is_no_trigger_is_not_held(rootfs: Rootfs, qemu_dir: Path)
 def test_loops_and_idleness_that_are_no_trigger(
     rootfs: Rootfs, qemu_dir: Path, script: str, off: str
 ) -> None:
-    how = limits(off=frozenset((off, "loop")), time_limit_s=2.5)
+    how = limits(off=frozenset((off, "loop")), grace_s=0.2, time_limit_s=1.5)
     with Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, *shell(script), triggers=how)) as guest:
         assert guest.run_until_stop().reason == "time_limit"
 
@@ -261,8 +261,8 @@ def test_loops_and_idleness_that_are_no_trigger(
 def test_a_round_is_no_longer_than_what_is_looked_for(rootfs: Rootfs, qemu_dir: Path) -> None:
     argv = shell("while :; do cd /; cd /bin; cd /usr; cd /usr/share; cd /usr/share/doc; done")
     found = []
-    for period in (2, 16):
-        how = limits(max_period=period, loop_repeats=8, loop_calls=64, time_limit_s=3)
+    for period, seconds in ((2, 1.5), (16, 60)):
+        how = limits(max_period=period, loop_repeats=8, loop_calls=64, grace_s=0.2, time_limit_s=seconds)
         with Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, *argv, triggers=how)) as guest:
             stop = guest.run_until_stop()
             found.append(stop.reason)
@@ -275,8 +275,8 @@ def test_what_repeats_more_slowly_than_the_span_is_no_loop(qemu_dir: Path, tmp_p
     # It sleeps for 10 ms in each round.
     root = root_with(tmp_path, "arm", "polls")
     found = []
-    for span in (0.25, 30):
-        how = limits(sleep_repeats=100, sleep_span_s=span, time_limit_s=5, idle_s=10)
+    for span, seconds in ((0.25, 4), (30, 60)):
+        how = limits(sleep_repeats=100, sleep_span_s=span, grace_s=0.2, time_limit_s=seconds, idle_s=10)
         with Guest.start(spec(root, qemu_dir, "/bin/polls", "deaf", triggers=how)) as guest:
             found.append(guest.run_until_stop().reason)
     assert found == ["time_limit", "sleep_loop"]

@@ -212,22 +212,24 @@ def test_a_program_of_the_host_runs_emulated_too(root: Path, qemu_dir: Path) -> 
 
 
 @pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize("arch", ["arm", "aarch64", os.uname().machine])
-@pytest.mark.parametrize("switched_by", ["process", "thread"])
+@pytest.mark.parametrize(
+    ("switched_by", "arch"),
+    [("process", "arm"), ("thread", "aarch64"), *((by, os.uname().machine) for by in ("process", "thread"))],
+)
 def test_no_race_runs_a_program_of_the_host_natively(
-    tmp_path: Path, qemu_dir: Path, arch: str, switched_by: str
+    tmp_path: Path, qemu_dir: Path, switched_by: str, arch: str
 ) -> None:
     root = root_with(tmp_path, arch, "exec_race")
     shutil.copy(build("is_native", arch), root / "bin/good")
     shutil.copy(build("is_native", os.uname().machine), root / "bin/evil")
-    argv = ["/bin/exec_race", "/bin/good", "/bin/evil", "25", *([switched_by] * (switched_by == "thread"))]
+    argv = ["/bin/exec_race", "/bin/good", "/bin/evil", "20", *([switched_by] * (switched_by == "thread"))]
     with Guest.start(spec(root, qemu_dir, *argv, triggers=LONG)) as guest:
         stop = guest.run_until_stop()
         assert (stop.reason, stop.exit_code, guest.problems) == ("exit", 0, [])
         *said, last = guest.output().decode().splitlines()
         assert set(said) == {"emulated"}
         done = [call for call in executions(guest) if call.ret == 0]
-        assert last == f"failed {25 - len(said)}"
+        assert last == f"failed {20 - len(said)}"
         assert len(done) == len(said)
         assert {call.path for call in done} <= {"/bin/good", "/bin/evil"}
 
@@ -265,7 +267,7 @@ def test_a_program_inherits_what_it_should(tmp_path: Path, qemu_dir: Path, arch:
     assert "blocked 1 0" in lines
     numbers = [int(line.split()[1]) for line in lines if line.startswith("fd ")]
     kept = {"memory": [4], "descriptor": [3]}.get(way, [])
-    assert [number for number in numbers if number < 1024] == [0, 1, 2, *kept, 10]
+    assert numbers == [0, 1, 2, *kept, 10]
     if way != "memory":
         assert "exe /bin/exec_state" in lines
 
@@ -302,7 +304,7 @@ def test_each_process_has_its_own_program_in_the_record(
 
 
 @pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize(("arch", "many"), [("arm", 100), ("mipsel", 20), (os.uname().machine, 20)])
+@pytest.mark.parametrize(("arch", "many"), [("arm", 50), ("mipsel", 10), (os.uname().machine, 10)])
 def test_the_c_library_starts_programs_and_many_follow_each_other(
     root: Path, qemu_dir: Path, arch: str, many: int
 ) -> None:

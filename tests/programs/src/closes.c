@@ -65,8 +65,8 @@ int main(int count, char **words) {
         }
     }
     if (!strcmp(words[1], "loop")) {
-        /* An emulator can have 2048, and the record keeps 4096 calls in memory. */
-        for (int i = 3; i < 6000; i++) close(i);
+        /* An emulator can have 2048. */
+        for (int i = 3; i < 2200; i++) close(i);
         say("closed", 0);
         say("dup2", dup2(0, fd));
         say("dup3", dup3(0, fd, O_CLOEXEC));

@@ -43,7 +43,8 @@ static void show(int argc, char **argv)
     }
     sigprocmask(SIG_SETMASK, NULL, &blocked);
     printf("blocked %d %d\n", sigismember(&blocked, SIGUSR2), sigismember(&blocked, SIGTERM));
-    for (int i = 0; i < 2000; i++)
+    /* Its own, and the last below those of its emulator. */
+    for (int i = 0; i < 1024; i += i == 63 ? 957 : 1)
         if (fcntl(i, F_GETFD) >= 0)
             printf("fd %d\n", i);
 }

@@ -1,5 +1,6 @@
 /*
- * Call chains whose frames are known: argv[1] chooses one, all of them end in `stop_here`, which waits.
+ * Call chains whose frames are known: each argument chooses one, all of them end in `stop_here`, which waits. SIGUSR1
+ * leaves a chain for the next one.
  *
  *   plain      main, nested, wide, sorter, (qsort), compare, stop_here: a variable-length array, a frame of 40 KiB
  *   deep       main, nested, descend (40 times), stop_here
@@ -9,6 +10,7 @@
  *   tail       main, nested, after_tail, stop_here: `before_tail` is left by a jump where the ABI allows it
  *   pointer    main, nested, through, stop_here: a call through a table of functions
  */
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +19,14 @@
 #include <stdnoreturn.h>
 
 #define OWN __attribute__((noinline))
+
+static sigjmp_buf out;
+
+OWN void leave(int number)
+{
+    (void)number;
+    siglongjmp(out, 1);
+}
 
 static volatile int sink;
 static volatile int one = 1;
@@ -134,15 +144,21 @@ OWN int nested(const char *kind, int count)
 int main(int argc, char **argv)
 {
     static char stack[65536];
-    struct sigaction action = {0};
-    action.sa_handler = handler;
-    if (argc > 1 && !strcmp(argv[1], "altstack")) {
-        stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
-        sigaltstack(&other, NULL);
-        action.sa_flags = SA_ONSTACK | SA_SIGINFO;
+    static int i;
+    for (i = 1; i < argc; i++) {
+        struct sigaction action = {0};
+        action.sa_handler = leave;
+        sigaction(SIGUSR1, &action, NULL);
+        action.sa_handler = handler;
+        if (!strcmp(argv[i], "altstack")) {
+            stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
+            sigaltstack(&other, NULL);
+            action.sa_flags = SA_ONSTACK | SA_SIGINFO;
+        }
+        sigaction(SIGSEGV, &action, NULL);
+        if (!sigsetjmp(out, 1))
+            sink = nested(argv[i], (argc > 1) * 6);
     }
-    sigaction(SIGSEGV, &action, NULL);
-    int result = nested(argc > 1 ? argv[1] : "plain", argc * 3);
-    printf("%d\n", result);
+    printf("%d\n", sink);
     return 0;
 }

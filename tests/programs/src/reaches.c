@@ -1,11 +1,13 @@
-/* Try to get out by every descriptor that may be a socket, whoever opened it: reaches NAME [udp].
+/* Try to get out by every descriptor that may be a socket, whoever opened it: reaches KIND NAME OTHER FROM TO...
 
-   NAME is an abstract socket name, connected to and sent to. With "udp", sockets of the program's own are
-   connected first: one bound and one unbound of type datagram, and one of type stream. For a rule to replace. */
+   NAME and OTHER are abstract socket names, connected to and sent to by all descriptors of each range. With the kind
+   "udp", sockets of the program's own are connected first: one bound and one unbound of type datagram, and one of type
+   stream. For a rule to replace. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -24,23 +26,29 @@ static void replaced(int type, int bound)
     printf("type %d connect %d became %d\n", type, result, became);
 }
 
-int main(int argc, char **argv)
+static void reach(int fd, const char *to)
 {
     struct sockaddr_un name = {AF_UNIX};
-    socklen_t size = offsetof(struct sockaddr_un, sun_path) + 1 + strlen(argv[1]);
-    strcpy(name.sun_path + 1, argv[1]);
-    if (argc > 2) {
+    socklen_t size = offsetof(struct sockaddr_un, sun_path) + 1 + strlen(to);
+    strcpy(name.sun_path + 1, to);
+    if (sendto(fd, "sent", 4, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&name, size) > 0)
+        printf("sent by %d\n", fd);
+    if (connect(fd, (struct sockaddr *)&name, size) == 0)
+        printf("connected by %d\n", fd);
+}
+
+int main(int argc, char **argv)
+{
+    if (!strcmp(argv[1], "udp")) {
         replaced(SOCK_DGRAM, 1);
         replaced(SOCK_DGRAM, 0);
         replaced(SOCK_STREAM, 0);
     }
-    /* An emulator can have 2048. */
-    for (int fd = 0; fd < 2100; fd++) {
-        if (sendto(fd, "sent", 4, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&name, size) > 0)
-            printf("sent by %d\n", fd);
-        if (connect(fd, (struct sockaddr *)&name, size) == 0)
-            printf("connected by %d\n", fd);
-    }
+    for (int i = 4; i + 1 < argc; i += 2)
+        for (int fd = atoi(argv[i]); fd < atoi(argv[i + 1]); fd++) {
+            reach(fd, argv[2]);
+            reach(fd, argv[3]);
+        }
     fflush(stdout);
     return 3;
 }

@@ -88,7 +88,8 @@ def read_layout(code: Code, pc: int, has_called: bool) -> Layout | None:
         if insn >> 16 in _ADD_SP and insn & 0x8000:
             addr = earlier
             break
-        if insn >> 26 in (2, 3, 4, 5) or insn & 0xFC00003E == 8:
+        # No prologue holds a jump or branch; a bal ends a function that never returns.
+        if 1 <= insn >> 26 <= 7 or insn & 0xFC00003E == 8:
             break
     return _layout(code, addr, pc)
 
