@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.commands import triage
+from tests.e2e.commands import triage_here
 from tests.programs import root_with
 from triage_tui.runs.reader import load_run
 
@@ -15,7 +15,7 @@ from triage_tui.runs.reader import load_run
 def test_a_program_has_the_name_that_it_was_given(tmp_path: Path, option: str, first: str) -> None:
     root = root_with(tmp_path / "root", "arm", "exec_state")
     words = ("--wait", "1", option, "--rootfs", str(root), "/bin/exec_state", "show")
-    triage(tmp_path, "run", *words)
+    triage_here(tmp_path, "run", *words)
     (directory,) = (path.parent for path in tmp_path.glob("ai_runs/*/snapshot.json"))
     run = load_run(directory)
     assert run.snapshot.target.argv == [first, "show"]
@@ -32,5 +32,5 @@ def test_a_program_has_the_name_that_it_was_given(tmp_path: Path, option: str, f
     ],
 )
 def test_what_is_no_limit_is_refused(tmp_path: Path, option: str, sentence: str) -> None:
-    done = triage(tmp_path, "run", option, "/bin/x")
+    done = triage_here(tmp_path, "run", option, "/bin/x")
     assert (done.returncode, done.stderr) == (2, f"triage-tui: {sentence}\n")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.waiting import wait_until
+from triage_tui.cli.main import main
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
+from triage_tui.runs.events import read_events
+from triage_tui.runs.listing import RunSummary, run_dirs, summarize
 
 TIMEOUT = 120
 """Seconds after which a command counts as hung; no test depends on how long one takes."""
@@ -39,49 +44,71 @@ def command(workspace: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "triage_tui", name, "-C", str(workspace), *rest]
 
 
-def triage_json(workspace: Path, *arguments: str) -> Any:
-    """Run one command with --json and return its one JSON value."""
-    name, *rest = arguments
-    done = triage(workspace, name, "--json", *rest)
+def triage_here(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one command in this process, for what it does and says; no interpreter has to start for that.
+
+    Where signals, pipes, a terminal or what outlives a process are the point, a process of its own is run.
+    """
+    words = command(workspace, *arguments)[3:]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(words)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def last_json(done: subprocess.CompletedProcess[str]) -> Any:
+    """Return the one JSON value, or the last, that a command with --json printed."""
     assert done.stdout.strip(), done.stderr
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def triage_lines(workspace: Path, *arguments: str) -> list[Any]:
-    """Run one command with --json and return its JSON values, one a line."""
+def triage_json(workspace: Path, *arguments: str) -> Any:
+    """Run one command with --json in this process and return its one JSON value."""
     name, *rest = arguments
-    return [json.loads(line) for line in triage(workspace, name, "--json", *rest).stdout.splitlines()]
+    return last_json(triage_here(workspace, name, "--json", *rest))
+
+
+def triage_lines(workspace: Path, *arguments: str) -> list[Any]:
+    """Run one command with --json in this process and return its JSON values, one a line."""
+    name, *rest = arguments
+    return [json.loads(line) for line in triage_here(workspace, name, "--json", *rest).stdout.splitlines()]
 
 
 class Watcher:
-    """Follow `triage-tui watch --json`: an event for each change, so that no test polls or sleeps."""
+    """Follows the runs of a workspace: what happens to them is told once, in the order of events."""
 
     def __init__(self, workspace: Path) -> None:
-        self._process = subprocess.Popen(
-            command(workspace, "watch", "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert self._process.stderr is not None
-        assert "watching" in self._process.stderr.readline()
+        self._runs_dir = workspace / "ai_runs"
+        self._told: dict[str, int] = {}
 
-    def until(self, **wanted: object) -> dict[str, Any]:
-        """Return the first change that has these values."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            entry: dict[str, Any] = json.loads(line)
-            if all(entry[key] == value for key, value in wanted.items()):
-                return entry
-        raise AssertionError(f"watch ended before {wanted}")
+    def _new(self) -> Iterator[tuple[str, RunSummary]]:
+        """Yield the kind of each event that was not told yet, and how its run stands now."""
+        for run_dir in reversed(run_dirs(self._runs_dir)):
+            told = self._told.setdefault(run_dir.name, 0)
+            for event in read_events(run_dir)[0][told:]:
+                self._told[run_dir.name] += 1
+                yield event.kind, summarize(run_dir)
 
-    def until_waiting(self, **wanted: object) -> dict[str, Any]:
-        """Return where the next run begins to wait for a decision; a run has one such line."""
-        while True:
-            entry = self.until(waiting=True, **wanted)
-            if entry["event"] is not None and entry["event"]["kind"] == "waiting":
-                return entry
+    def until(self, kind: str, **wanted: object) -> RunSummary:
+        """Wait for the next event of this kind after which its run has these values; return the run."""
+        found: list[RunSummary] = []
 
-    def close(self) -> None:
-        self._process.terminate()
-        self._process.communicate()
+        def came() -> bool:
+            for happened, run in self._new():
+                if happened == kind and all(getattr(run, key) == value for key, value in wanted.items()):
+                    found.append(run)
+                    return True
+            return False
+
+        wait_until(came, lambda: f"a run that came to {kind} {wanted}")
+        return found[0]
+
+    def until_waiting(self, **wanted: object) -> RunSummary:
+        """Return the next run that begins to wait for a decision; each is told once."""
+        return self.until("waiting", waiting=True, **wanted)
 
 
 def processes_with(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.commands import Watcher, start_in_background, triage, triage_json
+from tests.e2e.commands import Watcher, start_in_background, triage, triage_here, triage_json
 from tests.ui.terminal import Terminal
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
@@ -19,7 +19,7 @@ def test_a_whole_review_by_keys(tmp_path: Path, rootfs: Callable[[str], Path]) -
     """Open, follow evidence, back, edit, approve, retry, roll back, quit: then look at what is on disk."""
     watcher = Watcher(tmp_path)
     holder = start_in_background(tmp_path, rootfs("tail-armel"), known_programs()["tail-armel"].argv)
-    waiting = watcher.until_waiting(state="proposed")["run_id"]
+    waiting = watcher.until_waiting(state="proposed").run_id
     run_dir = tmp_path / "ai_runs" / waiting
     try:
         with Terminal(tmp_path, 24, 80, EDITOR="sed -i '$a-- looked at'") as terminal:
@@ -39,9 +39,9 @@ def test_a_whole_review_by_keys(tmp_path: Path, rootfs: Callable[[str], Path]) -
             terminal.until("  +37")
             terminal.press("a")
             terminal.until("Rule active")
-            assert triage_json(tmp_path, "show", waiting)["state"] == "applied"
+            watcher.until("activated", run_id=waiting, state="applied")
             terminal.press("R")
-            retried = watcher.until_waiting(state="proposed")["run_id"]
+            retried = watcher.until_waiting(state="proposed").run_id
             assert retried != waiting
             terminal.until("PROGRESSED")
             terminal.resize(24, 80)
@@ -64,8 +64,7 @@ def test_a_whole_review_by_keys(tmp_path: Path, rootfs: Callable[[str], Path]) -
         assert generations.current(target) is None
         assert triage_json(tmp_path, "show", waiting)["state"] == "rolled_back"
     finally:
-        watcher.close()
-        triage(tmp_path, "decide", "last", "end")
+        triage_here(tmp_path, "decide", "last", "end")
         holder.kill()
         holder.communicate()
 

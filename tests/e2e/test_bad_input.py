@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.commands import activate_unchecked, best, triage, triage_json
+from tests.e2e.commands import activate_unchecked, best, triage, triage_here, triage_json
 from tests.runs.build import write_run
 
 Rootfs = Callable[[str], Path]
@@ -27,7 +27,7 @@ def one_sentence(text: str) -> str:
 def test_not_an_elf(tmp_path: Path, content: str, says: str) -> None:
     program = tmp_path / "program"
     program.write_text(content)
-    done = triage(tmp_path, "run", str(program))
+    done = triage_here(tmp_path, "run", str(program))
     assert done.returncode == 2
     assert says in one_sentence(done.stderr)
 
@@ -39,7 +39,7 @@ def test_a_broken_elf(tmp_path: Path, content: bytes) -> None:
     program = tmp_path / "broken"
     program.write_bytes(content)
     program.chmod(0o755)
-    done = triage(tmp_path, "run", str(program))
+    done = triage_here(tmp_path, "run", str(program))
     assert done.returncode == 2
     one_sentence(done.stderr)
 
@@ -50,7 +50,7 @@ def test_a_program_that_begins_outside_of_itself(tmp_path: Path, rootfs: Rootfs)
     program = tmp_path / "program"
     program.write_bytes(content)
     program.chmod(0o755)
-    done = triage(tmp_path, "run", str(program))
+    done = triage_here(tmp_path, "run", str(program))
     assert done.returncode == 2
     assert "begins at 0xdeadbeef" in one_sentence(done.stderr)
 
@@ -59,7 +59,7 @@ def test_an_unknown_architecture(tmp_path: Path) -> None:
     program = tmp_path / "sparc"
     header = b"\x7fELF\x01\x02\x01" + bytes(9) + b"\x00\x02\x00\x02\x00\x00\x00\x01" + bytes(8)
     program.write_bytes(header + bytes(200))
-    done = triage(tmp_path, "run", str(program))
+    done = triage_here(tmp_path, "run", str(program))
     assert done.returncode == 2
     one_sentence(done.stderr)
 
@@ -72,20 +72,20 @@ def test_no_such_program(tmp_path: Path) -> None:
 
 
 def test_no_root_file_system(tmp_path: Path) -> None:
-    done = triage(tmp_path, "run", "--rootfs", str(tmp_path / "missing"), "/bin/x")
+    done = triage_here(tmp_path, "run", "--rootfs", str(tmp_path / "missing"), "/bin/x")
     assert done.returncode == 2
     assert "missing" in one_sentence(done.stderr)
 
 
 def test_a_dynamic_program_without_its_root(tmp_path: Path, rootfs: Rootfs) -> None:
-    done = triage(tmp_path, "run", str(rootfs("xl2tpd-arm64") / "usr/sbin/xl2tpd"))
+    done = triage_here(tmp_path, "run", str(rootfs("xl2tpd-arm64") / "usr/sbin/xl2tpd"))
     assert done.returncode == 2
     assert "--rootfs" in one_sentence(done.stderr)
 
 
 def test_the_root_given_behind_the_program(tmp_path: Path, rootfs: Rootfs) -> None:
     root = rootfs("xl2tpd-arm64")
-    done = triage(tmp_path, "run", str(root / "usr/sbin/xl2tpd"), "--rootfs", str(root))
+    done = triage_here(tmp_path, "run", str(root / "usr/sbin/xl2tpd"), "--rootfs", str(root))
     assert done.returncode == 2
     assert "put it in front" in one_sentence(done.stderr)
 
@@ -106,7 +106,7 @@ def test_no_such_run(tmp_path: Path) -> None:
         ["retry", "../.."],
         ["decide", "x", "end"],
     ):
-        done = triage(tmp_path, *arguments)
+        done = triage_here(tmp_path, *arguments)
         assert done.returncode == 2
         one_sentence(done.stderr)
 
@@ -114,10 +114,10 @@ def test_no_such_run(tmp_path: Path) -> None:
 def test_an_unreadable_run(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "ai_runs")
     (run_dir / "snapshot.json").write_bytes(b'{"run_id": "x", "reason"')
-    done = triage(tmp_path, "show", "last")
+    done = triage_here(tmp_path, "show", "last")
     assert done.returncode == 2
     assert "not valid JSON" in one_sentence(done.stderr)
-    listed = triage(tmp_path, "list")
+    listed = triage_here(tmp_path, "list")
     assert listed.returncode == 0
     assert run_dir.name in listed.stdout
 
@@ -127,7 +127,7 @@ def test_a_rule_with_a_syntax_error_is_not_approved(tmp_path: Path) -> None:
     rule = run_dir / "rules_patch" / "fix" / "syscall" / "openat.lua"
     rule.parent.mkdir(parents=True)
     rule.write_text("-- triage-rule: 1\n-- id: fix-openat-1\nfunction do_syscall(num\n")
-    done = triage(tmp_path, "approve", "last", "fix/syscall/openat.lua")
+    done = triage_here(tmp_path, "approve", "last", "fix/syscall/openat.lua")
     assert done.returncode == 2
     assert "openat.lua" in one_sentence(done.stderr)
     assert not (tmp_path / "rulebook").exists()
@@ -160,7 +160,7 @@ def test_a_rule_that_never_ends_costs_the_rule_and_not_the_run(tmp_path: Path, r
     syscall = Path(next(entry for entry in name if entry.startswith("fix/"))).stem.partition("@")[0]
     rule = rule.with_name(f"{syscall}.lua")
     rule.write_text(ENDLESS.replace("openat", syscall))
-    done = triage(tmp_path, "approve", first["run_id"], f"fix/syscall/{syscall}.lua")
+    done = triage_here(tmp_path, "approve", first["run_id"], f"fix/syscall/{syscall}.lua")
     assert done.returncode == 2
     assert "this loop ends only by the budget" in one_sentence(done.stderr)
     activate_unchecked(tmp_path, first["run_id"], rule)
@@ -172,14 +172,14 @@ def test_a_rule_that_never_ends_costs_the_rule_and_not_the_run(tmp_path: Path, r
 
 
 def test_a_root_file_system_that_is_no_directory(tmp_path: Path) -> None:
-    done = triage(tmp_path, "run", "--rootfs", "/dev/null", "/bin/x")
+    done = triage_here(tmp_path, "run", "--rootfs", "/dev/null", "/bin/x")
     assert done.returncode == 2
     one_sentence(done.stderr)
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["run"], ["show"], ["--bogus"], ["list", "--bogus"]])
 def test_wrong_usage(tmp_path: Path, arguments: list[str]) -> None:
-    done = triage(tmp_path, *arguments)
+    done = triage_here(tmp_path, *arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
@@ -206,6 +206,6 @@ def test_a_retry_from_elsewhere_finds_a_program_that_was_named_relatively(
 @pytest.mark.parametrize("place", ["/proc/nowhere", "/dev/null"])
 def test_a_workspace_that_cannot_be_written(rootfs: Rootfs, place: str) -> None:
     root = rootfs("busybox-armhf")
-    done = triage(Path(place), "run", "--rootfs", str(root), "/bin/busybox", "true")
+    done = triage_here(Path(place), "run", "--rootfs", str(root), "/bin/busybox", "true")
     assert done.returncode == 2
     assert place in one_sentence(done.stderr)

@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.e2e.commands import command, triage, triage_json
+from tests.e2e.commands import command, triage_here, triage_json
 from tests.programs import root_with
 from tests.waiting import PATIENCE_S
 from triage_tui.runs.events import holder_alive
@@ -28,7 +28,7 @@ def test_a_frozen_guest_is_read_and_goes_on_waiting(tmp_path: Path, qemu_dir: Pa
             assert memory["cost"] == (
                 "reads the guest while it waits frozen; afterwards, a new run with all of its memory kept"
             )
-            done = triage(workspace, "experiment", "--json", "last", memory["id"])
+            done = triage_here(workspace, "experiment", "--json", "last", memory["id"])
             outcome = json.loads(done.stdout)
             assert outcome["told"] is (done.returncode == 0)
             assert "cannot read the serial number" in outcome["learnt"]
@@ -37,7 +37,7 @@ def test_a_frozen_guest_is_read_and_goes_on_waiting(tmp_path: Path, qemu_dir: Pa
             run = load_run(directory)
             assert "experiment_answered" in [event.kind for event in run.events]
             assert holder_alive(run.events)
-            assert triage(workspace, "decide", "last", "end").returncode == 0
+            assert triage_here(workspace, "decide", "last", "end").returncode == 0
         finally:
             holder.terminate()
             holder.communicate(timeout=PATIENCE_S)
@@ -45,7 +45,7 @@ def test_a_frozen_guest_is_read_and_goes_on_waiting(tmp_path: Path, qemu_dir: Pa
 
 def test_what_cannot_be_tried_is_said_in_one_sentence(tmp_path: Path) -> None:
     for arguments in (("last",), ("../x", "--list")):
-        done = triage(tmp_path, "experiment", *arguments)
+        done = triage_here(tmp_path, "experiment", *arguments)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("triage-tui: ")
         assert done.stderr.count("\n") == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.commands import processes_with, start_in_background, triage
+from tests.e2e.commands import processes_with, start_in_background, triage_here
 from tests.ui.terminal import Terminal
 from tests.waiting import PATIENCE_S
 from triage_tui.runs.listing import run_dirs
@@ -37,10 +37,10 @@ def test_ctrl_c_freezes_and_the_second_one_ends(tmp_path: Path, rootfs: Rootfs) 
 
 
 def test_a_command_freezes_what_runs_elsewhere(tmp_path: Path, rootfs: Rootfs) -> None:
-    assert triage(tmp_path, "freeze").returncode != 0
+    assert triage_here(tmp_path, "freeze").returncode != 0
     with Terminal(tmp_path, 24, 200, run_command(rootfs, "--wait", "0.1")) as terminal:
         terminal.until("guest: begun")
-        asked = triage(tmp_path, "freeze")
+        asked = triage_here(tmp_path, "freeze")
         assert asked.returncode == 0
         assert "busybox" in asked.stderr + asked.stdout
         terminal.until("ended: nobody decided")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.commands import activate_unchecked, triage, triage_json
+from tests.e2e.commands import activate_unchecked, triage_here, triage_json
 from tests.programs import root_with
 from triage_tui.runs.reader import load_run
 
@@ -26,13 +29,25 @@ end
 """
 
 
-def retried_with(
-    workspace: Path, root: Path, options: tuple[str, ...], budget: str, failure: str
-) -> dict[str, Any]:
-    """Run chain, which opens a missing file, approve a busy rule for that, and return the retry's record."""
-    arguments = ("run", *OPTIONS, *options, "--rootfs", str(root), "/bin/chain")
-    first = triage_json(workspace, *arguments)["rounds"][0]
-    call = next(c for c in reversed(_trace(workspace)) if c["path"] == "/etc/chain.conf")
+@pytest.fixture(scope="module")
+def first_runs(tmp_path_factory: pytest.TempPathFactory, qemu_dir: Path) -> Callable[[tuple[str, ...]], Path]:
+    """Gives the workspace in which chain was run, which opens a missing file, with options; only read it."""
+    place = tmp_path_factory.mktemp("chain")
+    root = root_with(place / "root", "mips", "chain")
+
+    @functools.cache
+    def run_with(options: tuple[str, ...]) -> Path:
+        workspace = tmp_path_factory.mktemp("first")
+        triage_json(workspace, "run", *OPTIONS, *options, "--rootfs", str(root), "/bin/chain")
+        return workspace
+
+    return run_with
+
+
+def retried_with(workspace: Path, budget: str, failure: str) -> dict[str, Any]:
+    """Make a busy rule active for the missing file of the last run, and return the retry's record."""
+    first = triage_json(workspace, "show", "last")["snapshot"]
+    call = next(c for c in reversed(first["recent_syscalls"]) if c["path"] == "/etc/chain.conf")
     name = f"fix/syscall/{call['name']}.lua"
     rule = workspace / "ai_runs" / first["run_id"] / "rules_patch" / name
     rule.parent.mkdir(parents=True, exist_ok=True)
@@ -42,11 +57,6 @@ def retried_with(
     triage_json(workspace, "retry", first["run_id"])
     shown: dict[str, Any] = triage_json(workspace, "show", "last")
     return shown
-
-
-def _trace(workspace: Path) -> list[dict[str, Any]]:
-    calls: list[dict[str, Any]] = triage_json(workspace, "show", "last")["snapshot"]["recent_syscalls"]
-    return calls
 
 
 WIDE, NARROW = "calls-per-second=1000", "instructions=5000"
@@ -68,19 +78,19 @@ CASES = [
 @pytest.mark.parametrize(("options", "budget", "failure", "expected"), CASES)
 def test_budget_and_failure_come_from_the_person_and_the_header(
     tmp_path: Path,
-    qemu_dir: Path,
+    first_runs: Callable[[tuple[str, ...]], Path],
     options: tuple[str, ...],
     budget: str,
     failure: str,
     expected: tuple[str, str],
 ) -> None:
-    root = root_with(tmp_path / "root", "mips", "chain")
-    shown = retried_with(tmp_path, root, options, budget, failure)
+    shutil.copytree(first_runs(options), tmp_path, dirs_exist_ok=True, symlinks=True)
+    shown = retried_with(tmp_path, budget, failure)
     (hit,) = shown["snapshot"]["rule_hits"]
     opened = [c for c in shown["snapshot"]["recent_syscalls"] if c["path"] == "/etc/chain.conf"]
     assert (hit["state"], opened[-1]["errno"]) == expected
     assert hit["calls"] == 1
-    text = " ".join(triage(tmp_path, "show", "last").stdout.split())
+    text = " ".join(triage_here(tmp_path, "show", "last").stdout.split())
     assert "asked 1 time" in text
     if hit["state"] == "disabled":
         assert "instructions" in hit["disabled"]
@@ -101,7 +111,7 @@ def test_what_is_no_limit_is_said_in_one_sentence(
     tmp_path: Path, qemu_dir: Path, options: tuple[str, str]
 ) -> None:
     root = root_with(tmp_path / "root", "mips", "chain")
-    done = triage(tmp_path, "run", *OPTIONS, *options, "--rootfs", str(root), "/bin/chain")
+    done = triage_here(tmp_path, "run", *OPTIONS, *options, "--rootfs", str(root), "/bin/chain")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("triage-tui: ")
@@ -112,9 +122,10 @@ def test_what_is_allowed_is_on_record_and_holds_for_the_retry(tmp_path: Path, qe
     root = root_with(tmp_path / "root", "mips", "forbidden")
     arguments = ("--allow", "personality", "--rootfs", str(root), "/bin/forbidden")
     first = triage_json(tmp_path, "run", *OPTIONS, *arguments)["rounds"][0]
-    for _ in range(2):
+    for retried in (False, True):
+        if retried:
+            triage_json(tmp_path, "retry", first["run_id"])
         snapshot = triage_json(tmp_path, "show", "last")["snapshot"]
         assert "allowed by the person who started it: personality" in snapshot["engine"]["contained"]
         trace = load_run(tmp_path / "ai_runs" / snapshot["run_id"]).trace()
         assert [call.ret for call in trace if call.name == "personality"] == [0]
-        triage_json(tmp_path, "retry", first["run_id"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.commands import best, triage, triage_json
+from tests.e2e.commands import best, triage_here, triage_json
 
 Rootfs = Callable[[str], Path]
 
@@ -37,7 +37,7 @@ def test_an_ioctl_of_a_driver(
     first = triage_json(tmp_path, *ended)["rounds"][0]
     assert best(first)["cause"] == "unsupported_syscall"
     run = triage_json(tmp_path, "show", first["run_id"])
-    done = triage(tmp_path, "approve", first["run_id"], approved(run, "ioctl_success"))
+    done = triage_here(tmp_path, "approve", first["run_id"], approved(run, "ioctl_success"))
     assert done.returncode == 0, done.stderr
     again = triage_json(tmp_path, "retry", first["run_id"])["rounds"][0]
     after = triage_json(tmp_path, "show", again["run_id"])

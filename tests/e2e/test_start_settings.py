@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.commands import best, triage, triage_json
+from tests.e2e.commands import best, triage_here, triage_json
 from tests.programs import root_with
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
@@ -53,7 +53,7 @@ def test_a_too_old_processor_is_replaced_and_comes_back(
     start = [(run.dir / "start.json").read_bytes() for run in (first, second)]
     assert start[0] == start[1], "what a person asked for stays as it is"
 
-    assert triage(tmp_path, "rollback", first.run_id).returncode == 0
+    assert triage_here(tmp_path, "rollback", first.run_id).returncode == 0
     again = retried(tmp_path, first.run_id)
     assert again.snapshot.trigger.detail == first.snapshot.trigger.detail
     assert (again.snapshot.start_settings, again.snapshot.rule_hits) == ([], [])
@@ -99,7 +99,7 @@ def test_every_setting_reaches_the_program_and_leaves_it_again(rootfs: Rootfs, t
     told = {one.setting: one.says for one in after.snapshot.start_settings}
     assert told["environment"] == "environment HOME set, without OLD, LD_PRELOAD set", "no values"
     assert told.keys() == bodies.keys()
-    shown = triage(tmp_path, "show", after.run_id).stdout
+    shown = triage_here(tmp_path, "show", after.run_id).stdout
     assert "start-user: 1 hit on start" in shown
 
     generations.rollback(target, 0)
@@ -125,7 +125,7 @@ def test_a_start_that_cannot_be_is_refused_in_one_sentence(rootfs: Rootfs, tmp_p
     ):
         rule = f"{HEADER.format(id='start-x')}return {body}\n".encode()
         generations.activate(target, add={f"start/{name}@start-x.lua": rule}, actor="test", reason="test")
-        done = triage(tmp_path, "retry", first)
+        done = triage_here(tmp_path, "retry", first)
         assert done.returncode != 0
         assert told in done.stderr
         assert "Traceback" not in done.stderr

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,12 @@ import pytest
 from tests.e2e.commands import (
     Watcher,
     best,
+    last_json,
     processes_with,
     read_when_there,
     start_in_background,
     triage,
+    triage_here,
     triage_json,
     triage_lines,
     wait_until_gone,
@@ -32,16 +33,22 @@ Rootfs = Callable[[str], Path]
 
 
 @pytest.fixture
-def watcher(tmp_path: Path) -> Iterator[Watcher]:
-    follower = Watcher(tmp_path)
-    yield follower
-    follower.close()
+def watcher(tmp_path: Path) -> Watcher:
+    return Watcher(tmp_path)
+
+
+QUICKER = {
+    "udhcpc-mipsel": (("--idle", "2"), ("-t", "1", "-T", "1")),
+    "haveged-armhf": (("--grace", "0.2", "--no-probe"), ()),
+}
+"""Options and further arguments with which a story is the same one and has less of waiting in it."""
 
 
 def run_auto(workspace: Path, rootfs: Rootfs, name: str) -> list[dict]:  # type: ignore[type-arg]
-    argv = known_programs()[name].argv
-    story = triage_json(workspace, "run", "--policy", "auto", "--rootfs", str(rootfs(name)), *argv)
-    return story["rounds"]  # type: ignore[no-any-return]
+    options, more = QUICKER.get(name, ((), ()))
+    argv = (*known_programs()[name].argv, *more)
+    words = ("--json", "--policy", "auto", *options, "--rootfs", str(rootfs(name)))
+    return last_json(triage(workspace, "run", *words, *argv))["rounds"]  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -63,13 +70,13 @@ def test_from_the_failure_to_progress_and_back(
     assert rounds[1]["verdict"]["word"] in ("progressed", "resolved")
     assert rounds[1]["verdict"]["masked"], "what a rule supplied must be said"
     first = rounds[0]["run_id"]
-    counted = json.loads(triage(tmp_path, "rules", "stats", "--json").stdout)["rules"]
+    counted = last_json(triage_here(tmp_path, "rules", "stats", "--json"))["rules"]
     assert any(rule["helped"] and rule["hits"] and rule["matches"] >= rule["hits"] for rule in counted)
     assert not any(rule["hurt"] for rule in counted)
 
     for entry in reversed(rounds):
         if entry["approved"]:
-            done = triage(tmp_path, "rollback", entry["run_id"])
+            done = triage_here(tmp_path, "rollback", entry["run_id"])
             assert done.returncode == 0, done.stderr
     again = triage_json(tmp_path, "retry", first)["rounds"][0]
     assert again["reason"] == reason
@@ -81,17 +88,17 @@ def test_a_frozen_loop_goes_on_where_it_stopped(tmp_path: Path, rootfs: Rootfs, 
     process = start_in_background(tmp_path, rootfs("tail-armel"), known_programs()["tail-armel"].argv)
     try:
         waiting = watcher.until_waiting(state="proposed")
-        shown = triage_json(tmp_path, "show", waiting["run_id"])
+        shown = triage_json(tmp_path, "show", waiting.run_id)
         assert shown["snapshot"]["loop"]["sleeps"]
-        done = triage(tmp_path, "approve", waiting["run_id"], "--then", "resume")
+        done = triage(tmp_path, "approve", waiting.run_id, "--then", "resume")
         assert done.returncode == 0, done.stderr
         after = watcher.until_waiting(round=1)
         # A guest waits as soon as it is recorded; it is judged right after.
-        verdict = read_when_there(tmp_path / "ai_runs" / after["run_id"] / "verdict.json")
+        verdict = read_when_there(tmp_path / "ai_runs" / after.run_id / "verdict.json")
         assert verdict["how"] == "resume"
         assert verdict["word"] in ("progressed", "resolved")
         assert any(text.startswith("read") for text in verdict["novel"]) or verdict["novel"]
-        assert triage(tmp_path, "decide", after["run_id"], "end").returncode == 0
+        assert triage_here(tmp_path, "decide", after.run_id, "end").returncode == 0
         process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
     finally:
@@ -103,11 +110,11 @@ def test_two_deciders_on_one_frozen_guest(tmp_path: Path, rootfs: Rootfs, watche
     process = start_in_background(tmp_path, rootfs("udhcpc-mipsel"), known_programs()["udhcpc-mipsel"].argv)
     try:
         waiting = watcher.until_waiting(state="proposed")
-        refused = triage(tmp_path, "retry", waiting["run_id"])
+        refused = triage_here(tmp_path, "retry", waiting.run_id)
         assert refused.returncode == 3
         assert "is frozen and waits" in refused.stderr
-        first = triage(tmp_path, "decide", waiting["run_id"], "end")
-        second = triage(tmp_path, "decide", waiting["run_id"], "retry")
+        first = triage_here(tmp_path, "decide", waiting.run_id, "end")
+        second = triage_here(tmp_path, "decide", waiting.run_id, "retry")
         assert first.returncode == 0
         assert second.returncode == 3
         assert "triage-tui: " in second.stderr
@@ -127,10 +134,10 @@ def test_a_run_whose_holder_is_gone_starts_again_in_the_background(
     said = LocalActions(Workspace(tmp_path), "ann").retry(rounds[0]["run_id"])
     assert "in the background" in said
     again = watcher.until_waiting(round=1, state="proposed")
-    assert again["parent_run"] == rounds[0]["run_id"]
+    assert again.parent_run == rounds[0]["run_id"]
     assert triage_json(tmp_path, "show", rounds[0]["run_id"])["state"] == "sideways"
-    assert triage(tmp_path, "decide", again["run_id"], "end").returncode == 0
-    watcher.until(run_id=again["run_id"], waiting=False)
+    assert triage_here(tmp_path, "decide", again.run_id, "end").returncode == 0
+    watcher.until("ended", run_id=again.run_id)
     wait_until_gone(f"retry -C {tmp_path} ")
 
 
@@ -147,24 +154,11 @@ APPLETS = [
 def test_any_applet_that_lacks_a_file_is_explained(
     tmp_path: Path, rootfs: Rootfs, name: str, applet: list[str], path: str
 ) -> None:
-    done = triage(
-        tmp_path,
-        "run",
-        "--policy",
-        "auto",
-        "--rounds",
-        "1",
-        "--json",
-        "--rootfs",
-        str(rootfs(name)),
-        "/bin/busybox",
-        *applet,
-    )
-    story = json.loads(done.stdout.strip().splitlines()[-1])
-    first = story["rounds"][0]
+    words = ("--policy", "auto", "--rounds", "1", "--rootfs", str(rootfs(name)))
+    first = triage_json(tmp_path, "run", *words, "/bin/busybox", *applet)["rounds"][0]
     hypothesis = best(first)
     assert hypothesis["cause"] == "missing_file"
-    shown = triage(tmp_path, "show", first["run_id"], "--section", "evidence").stdout
+    shown = triage_here(tmp_path, "show", first["run_id"], "--section", "evidence").stdout
     assert re.search(rf'^ok .*{re.escape(path)}" *.*= -1 ENOENT', shown, re.M), shown
     assert f'"{path}"' in first["diagnosis"]["headline"] or path in first["diagnosis"]["headline"]
     assert "ENOENT" in first["diagnosis"]["headline"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.commands import triage, triage_json
+from tests.e2e.commands import triage_here, triage_json
 from tests.programs import root_with
 from triage_tui.retry.start import read_start
 from triage_tui.runs.listing import run_dirs
@@ -31,7 +31,7 @@ def test_a_chosen_failure_is_the_trigger_and_is_kept_for_retries(tmp_path: Path)
 
 def test_a_service_that_answers_is_well_at_the_command_line(tmp_path: Path) -> None:
     root = root_with(tmp_path / "root", "aarch64", "serves")
-    done = triage(tmp_path, "run", "--idle", "0.5", "--rootfs", str(root), "/bin/serves")
+    done = triage_here(tmp_path, "run", "--idle", "0.5", "--rootfs", str(root), "/bin/serves")
     assert done.returncode == 0
     assert "This looks healthy" in done.stderr + done.stdout
     (directory,) = run_dirs(tmp_path / "ai_runs")
@@ -44,7 +44,7 @@ def test_a_service_that_answers_is_well_at_the_command_line(tmp_path: Path) -> N
 def test_a_service_that_a_person_s_probe_finds_wrong_is_not_well(tmp_path: Path) -> None:
     root = root_with(tmp_path / "root", "arm", "serves")
     options = ("--idle", "0.5", "--wait", "0.1", "--probe", "http:8080/", "--rootfs", str(root))
-    done = triage(tmp_path, "run", *options, "/bin/serves")
+    done = triage_here(tmp_path, "run", *options, "/bin/serves")
     assert done.returncode == 4
     (directory,) = run_dirs(tmp_path / "ai_runs")
     assert [probe.outcome for probe in load_run(directory).snapshot.probes] == ["wrong"]
@@ -53,7 +53,7 @@ def test_a_service_that_a_person_s_probe_finds_wrong_is_not_well(tmp_path: Path)
 def test_nothing_is_asked_where_that_is_not_wanted(tmp_path: Path) -> None:
     root = root_with(tmp_path / "root", "arm", "serves")
     options = ("--idle", "0.5", "--no-probe", "--rootfs", str(root))
-    assert triage(tmp_path, "run", *options, "/bin/serves").returncode == 0
+    assert triage_here(tmp_path, "run", *options, "/bin/serves").returncode == 0
     (directory,) = run_dirs(tmp_path / "ai_runs")
     assert load_run(directory).snapshot.probes == []
 
@@ -76,7 +76,7 @@ def test_what_cannot_be_is_said_in_one_sentence(
     tmp_path: Path, rootfs: Rootfs, options: tuple[str, ...], words: str
 ) -> None:
     root = str(rootfs("busybox-armhf"))
-    done = triage(tmp_path, "run", *options, "--rootfs", root, "/bin/busybox", "true")
+    done = triage_here(tmp_path, "run", *options, "--rootfs", root, "/bin/busybox", "true")
     assert done.returncode != 0
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -36,7 +36,11 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(directory)
     bin_directory = directory / "bin"
     pip = [sys.executable, "-m", "pip", "--python", str(bin_directory / "python")]
-    subprocess.run([*pip, "install", "--no-deps", "--no-index", str(wheel)], check=True, capture_output=True)
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--no-index", "--no-compile", str(wheel)],
+        check=True,
+        capture_output=True,
+    )
     [packages] = (directory / "lib").glob("python*/site-packages")
     # A directory named in a .pth file joins sys.path after the environment's own, and .pth files in it are
     # not read: the editable install of the checkout stays out of sight.

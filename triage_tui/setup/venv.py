@@ -62,9 +62,10 @@ def _install_packaged_pip(python: Path, progress: Progress) -> None:
             [package] = fetch([_PIP_PACKAGE], cache, work, progress).values()
             unpack(package, work / "tree")
             [wheel] = (work / "tree").glob("usr/share/python-wheels/pip-*.whl")
-            # A wheel of pip can be run as it is; this is what ensurepip does too.
+            # A wheel of pip can be run as it is; this is what ensurepip does too. What of it is used is
+            # compiled then.
             result = subprocess.run(
-                [python, wheel / "pip", "install", "--quiet", "--no-index", wheel],
+                [python, wheel / "pip", "install", "--quiet", "--no-index", "--no-compile", wheel],
                 capture_output=True,
                 text=True,
                 check=False,

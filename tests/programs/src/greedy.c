@@ -121,7 +121,8 @@ static int fork_a_thousand(void)
 static int close_everything(void)
 {
     int fd;
-    for (fd = 0; fd < 1 << 16; fd++)
+    /* The emulator has descriptors of its own in the thousand above the limit of 1024. */
+    for (fd = 0; fd < 1 << 12; fd++)
         close(fd);
     fd = open("/etc/after-closing", O_RDONLY);
     return fd < 0 ? 6 : 5;
