@@ -8,7 +8,6 @@ treated like any other guest text.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -51,6 +50,8 @@ def why_missing() -> str | None:
 
 def version() -> str:
     """Return the decompiler's version."""
+    import importlib.metadata
+
     return importlib.metadata.version("angr")
 
 

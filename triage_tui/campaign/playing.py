@@ -35,9 +35,19 @@ from triage_tui.text import safe_line
 MAX_LOG_BYTES = 1 << 20
 
 
+_FOR_SOME = (
+    "triage_tui.rulebook.check.body_checks",
+    "triage_tui.retry.sharing.stable",
+    "triage_tui.guest.checkpoint.restoring",
+    "triage_tui.guest.checkpoint.taking",
+)
+"""What single runs import when they come to need it."""
+
+
 def load() -> None:
     """Load what every target needs, once for all that are played after this."""
-    importlib.import_module("triage_tui.rulebook.check.body_checks")
+    for name in _FOR_SOME:
+        importlib.import_module(name)
     with contextlib.suppress(TriageError):
         # Who plays a target says what is wrong with it.
         check_knowledge()

@@ -23,7 +23,7 @@ from triage_tui.retry.sfemu_rules import published_start
 from triage_tui.retry.start import RULE_BUDGETS, SfemuRules, Start
 from triage_tui.retry.workspace import ENVIRONMENT_VARIABLE, Workspace
 from triage_tui.sfemu.analysis_results import RESULTS_VARIABLE
-from triage_tui.sfemu.running.opened import TRUST
+from triage_tui.sfemu.rules_dir import TRUST
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

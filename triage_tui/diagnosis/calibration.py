@@ -15,8 +15,8 @@ import math
 from pathlib import Path
 
 import msgspec
-import yaml
 
+from triage_tui.diagnosis.knowledge_base.documents import BadDocumentError, document_of
 from triage_tui.errors import TriageError
 from triage_tui.runs.files import read_bounded
 from triage_tui.text import safe_line
@@ -50,9 +50,6 @@ class Calibration(msgspec.Struct, frozen=True):
 
 IDENTITY = Calibration()
 
-_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The parser in C is ten times as fast, where PyYAML was built with it."""
-
 
 def logit(confidence: float) -> float:
     """Return the logarithm of the odds of `confidence`, which is kept away from 0 and 1."""
@@ -73,10 +70,11 @@ def read_calibration(path: Path) -> tuple[Calibration, bytes]:
     """
     shown = safe_line(str(path), 300)
     raw = read_bounded(path, MAX_FILE_BYTES, whole=True)
+    data: object
     try:
-        data = yaml.load(raw, Loader=_LOADER)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise TriageError(f"{shown} is no usable YAML: {safe_line(str(error), 200)}") from error
+        data = document_of(path, raw).data
+    except BadDocumentError:
+        data = _parse(raw, shown)
     if not isinstance(data, dict) or data.get("schema") != 1:
         raise TriageError(f"{shown}: the file must hold a mapping with schema: 1, slope and intercept")
     numbers = []
@@ -86,3 +84,13 @@ def read_calibration(path: Path) -> tuple[Calibration, bytes]:
             raise TriageError(f"{shown}, key {key}: needs a number between {low:g} and {high:g}")
         numbers.append(float(value))
     return Calibration(*numbers), raw
+
+
+def _parse(raw: bytes, shown: str) -> object:
+    """Return what is in a file that is no document as the others are, to say what is wrong with it."""
+    import yaml
+
+    try:
+        return yaml.safe_load(raw)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise TriageError(f"{shown} is no usable YAML: {safe_line(str(error), 200)}") from error

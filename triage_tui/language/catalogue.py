@@ -18,7 +18,6 @@ from typing import Any
 
 import msgspec
 import re2
-import yaml
 
 from triage_tui.errors import TriageError
 from triage_tui.resources import shipped
@@ -48,7 +47,6 @@ _CODE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})?")
 # Private characters: no text that may be shown holds any.
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _TOKEN = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
-_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Pattern(msgspec.Struct, frozen=True):
@@ -247,9 +245,13 @@ def read_catalogue(path: Path) -> Catalogue:
     Raises:
         TriageError: the file cannot be read or has a mistake; the sentence names it.
     """
+    # Only here: those who read English need none of it.
+    import yaml
+
     shown = safe_line(str(path), 200)
+    loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        document = yaml.load(read_bounded(path, MAX_FILE_BYTES, whole=True), _LOADER)
+        document = yaml.load(read_bounded(path, MAX_FILE_BYTES, whole=True), loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise TriageError(f"{shown} is no usable YAML: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(document, dict) or document.get("schema") != 1:

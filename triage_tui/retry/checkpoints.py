@@ -9,11 +9,8 @@ from pathlib import Path
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.checkpoint.fitting import START_OVER, check_fits
 from triage_tui.guest.checkpoint.guest_side import GoesOn
-from triage_tui.guest.checkpoint.obstacles import Obstacle
-from triage_tui.guest.checkpoint.reading import read_checkpoint
-from triage_tui.guest.checkpoint.taking import take_checkpoint
+from triage_tui.guest.checkpoint.obstacles import START_OVER, Obstacle
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.supervisor import Guest
 from triage_tui.runs.checkpoint_place import CHECKPOINT_DIR, KIND, has_checkpoint
@@ -55,6 +52,9 @@ def take(guest: Guest, directory: Path, room: int, *, ended: bool) -> Taken:
     """
     if ended:
         return Taken(why="the program had ended")
+    # Only here: most runs have no checkpoint.
+    from triage_tui.guest.checkpoint.taking import take_checkpoint
+
     place = directory / CHECKPOINT_DIR
     try:
         room = min(room, shutil.disk_usage(directory).free - _FOR_THE_REST)
@@ -80,6 +80,9 @@ def goes_on(run: Run, spec: LaunchSpec, target: Target) -> GoesOn:
         because = f", because {safe_line(why, 300)}" if isinstance(why, str) else ""
         how = f"{START_OVER}" if because else f"{START_OVER}, or run it with --checkpoint"
         raise TriageError(f"run {run.run_id} has no checkpoint{because}: {how}")
+    from triage_tui.guest.checkpoint.fitting import check_fits
+    from triage_tui.guest.checkpoint.reading import read_checkpoint
+
     checkpoint = read_checkpoint(place)
     check_fits(checkpoint, spec, target)
     return GoesOn(place, checkpoint, run.trace(), _streams(run), _log(run, run.snapshot.guest_output))

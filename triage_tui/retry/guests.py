@@ -6,15 +6,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from msgspec.structs import replace
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.cell.policy import ContainmentPolicy
-from triage_tui.guest.checkpoint.fitting import START_OVER
 from triage_tui.guest.checkpoint.guest_side import GoesOn
+from triage_tui.guest.checkpoint.obstacles import START_OVER
 from triage_tui.guest.freezing.stops import Stop
 from triage_tui.guest.spec import (
     LaunchSpec,
@@ -40,8 +40,10 @@ from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.sources import Limits
 from triage_tui.runs.model import AT_START, RuleHit, StartSetting
 from triage_tui.runs.reader import Run
-from triage_tui.sfemu.running.directory import DirectoryHost
 from triage_tui.text import recordable, safe_line
+
+if TYPE_CHECKING:
+    from triage_tui.sfemu.running.directory import DirectoryHost
 
 Narrator = Callable[[str], None]
 Wanted = Callable[[], bool | str]

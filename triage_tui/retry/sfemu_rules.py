@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -15,10 +16,10 @@ from triage_tui.guest.spec import LaunchSpec, resolve_target
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.sfemu import rules_dir, target
-from triage_tui.sfemu.running.book import address_book
-from triage_tui.sfemu.running.directory import DirectoryHost
-from triage_tui.sfemu.running.opened import Opened
 from triage_tui.text import safe_line
+
+if TYPE_CHECKING:
+    from triage_tui.sfemu.running.directory import DirectoryHost
 
 _AFTER_IDLE_S = 2.0
 
@@ -65,6 +66,11 @@ def sfemu_host(
     wanted = start.sfemu
     if wanted is None:
         return None
+    # Only here: few starts name one.
+    from triage_tui.sfemu.running.book import address_book
+    from triage_tui.sfemu.running.directory import DirectoryHost
+    from triage_tui.sfemu.running.opened import Opened
+
     found = rules_dir.find(Path(wanted.directory))
     if found is None:
         shown = safe_line(wanted.directory, 200)

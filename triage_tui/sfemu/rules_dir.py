@@ -31,6 +31,12 @@ OVERRIDES = "syscall_override_user:syscall_override"
 BASELINE = "syscall"
 MAX_CONFIG_BYTES = 1 << 20
 
+TRUST = (
+    "its Lua runs in the guest's cell, reads and changes all of the guest, and writes files in its own"
+    " cache/ and data/ on this machine with your rights"
+)
+"""What trusting a rule directory means."""
+
 
 @dataclass(frozen=True)
 class RulesDirectory:

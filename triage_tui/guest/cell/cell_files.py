@@ -11,7 +11,10 @@ import errno
 import os
 import socket
 import stat
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _MODE = 0o7777
 _NETLINK_SOCK_DIAG = 4

@@ -32,11 +32,15 @@ import select
 import signal
 import socket
 import sys
-from typing import Any, NoReturn
 
-from triage_tui.guest.calls import tracer
 from triage_tui.guest.cell import cell_files, thread_ids
-from triage_tui.guest.host import mounts, namespaces, network_interfaces, seccomp
+from triage_tui.guest.host import mounts, namespaces, network_interfaces, seccomp_install
+
+# Each start waits for what is imported here: typing alone takes as long as all that the guest's root does.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any, NoReturn
 
 MAX_MESSAGE = 1 << 20
 """Bytes of one message. A SOCK_SEQPACKET message is never larger than the sender's buffer."""
@@ -175,36 +179,55 @@ def _words(error: BaseException) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
-def _install_filter(config: dict[str, Any], channel: socket.socket, handshake: socket.socket) -> None:
+def _tracer(config: dict[str, Any]) -> ModuleType | None:
+    """Return what traces the guest where there is no listener to be had; None where there surely is one.
+
+    Later nothing can be imported any more.
+    """
+    if config["carrier"] != "trace" and seccomp_install.surely_has_listener():
+        return None
+    from triage_tui.guest.calls import tracer
+
+    return tracer
+
+
+def _install_filter(
+    config: dict[str, Any], channel: socket.socket, handshake: socket.socket, tracer: ModuleType | None
+) -> None:
     """Have this process's watched calls be held from here on, by a listener or by the launcher's tracing."""
     why = "as was asked for"
     if config["carrier"] != "trace":
         try:
-            seccomp.check_add_fd()
-            listener = seccomp.install(bytes.fromhex(config["filter"]))
+            seccomp_install.check_add_fd()
+            listener = seccomp_install.install(bytes.fromhex(config["filter"]))
         except OSError as error:
             if error.errno not in _NO_LISTENER:
                 raise
             why = _words(error)
             if error.errno == errno.EBUSY:
                 why = "another program already listens to the system calls here, and there can be one only"
-            if config["carrier"] == "notify":
+            if config["carrier"] == "notify" or tracer is None:
                 raise OSError(error.errno, f"no seccomp notifications: {why}") from None
         else:
             _say(channel, {"listener": True}, (listener,))
             os.close(listener)
             return
+    assert tracer is not None
     try:
         namespaces.show_memory()
         tracer.ask_to_be_traced(handshake)
-        seccomp.install_traced(bytes.fromhex(config["trace_filter"]))
+        seccomp_install.install_traced(bytes.fromhex(config["trace_filter"]))
     except OSError as error:
         raise OSError(error.errno, f"no seccomp notifications ({why}); {_words(error)}") from None
     _say(channel, {"traced": why})
 
 
 def _run_guest(
-    config: dict[str, Any], channel: socket.socket, fds: dict[str, int], handshake: socket.socket
+    config: dict[str, Any],
+    channel: socket.socket,
+    fds: dict[str, int],
+    handshake: socket.socket,
+    tracer: ModuleType | None,
 ) -> NoReturn:
     """In the guest's process: become the emulator. Tells the supervisor when that fails."""
     try:
@@ -229,7 +252,7 @@ def _run_guest(
         # Up there sendmsg is never held, so that the listener gets through whatever the filter names.
         reserved = fcntl.fcntl(channel.fileno(), fcntl.F_DUPFD_CLOEXEC, config["first_skipped_fd"])
         channel = socket.socket(fileno=reserved)
-        _install_filter(config, channel, handshake)
+        _install_filter(config, channel, handshake, tracer)
         # Everything else is close-on-exec.
         os.execve(fds["emulator"], config["argv"], config["env"])
     except BaseException as error:
@@ -306,6 +329,7 @@ def _be_init(
     fds: dict[str, int],
     notes: list[str],
     handshake: socket.socket,
+    tracer: ModuleType | None,
 ) -> NoReturn:
     """In pid 1: build the root, start the guest, serve until the supervisor goes away."""
     try:
@@ -325,7 +349,7 @@ def _be_init(
             # Until it is hidden, init could be looked into by whoever runs in the cell.
             os.read(hidden, 1)
             os.close(hidden)
-            _run_guest(config, channel, fds, handshake)
+            _run_guest(config, channel, fds, handshake, tracer)
         os.close(hidden)
         handshake.close()
         for fd in fds.values():
@@ -356,6 +380,7 @@ def main(channel_fd: int) -> int:
     # Before the ids change: afterwards /proc/self belongs to somebody else.
     namespaces.be_first_victim()
     try:
+        tracer = _tracer(config)
         notes = _make_cell(config, fds.get("root"))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -366,7 +391,7 @@ def main(channel_fd: int) -> int:
         return 1
     if init == 0:
         ours.close()
-        _be_init(config, channel, fds, notes, theirs)
+        _be_init(config, channel, fds, notes, theirs, tracer)
     # Only init may hold the channel open: its end is how the supervisor sees that the cell is gone, and
     # this process has nothing to do but to be init's parent.
     channel.close()
@@ -375,8 +400,7 @@ def main(channel_fd: int) -> int:
     for fd in fds.values():
         os.close(fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    guest = tracer.await_request(ours)
-    if guest:
+    if tracer is not None and (guest := tracer.await_request(ours)):
         tracer.serve(ours, guest, init, events, orders)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(init, 0)

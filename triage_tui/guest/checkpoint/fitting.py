@@ -9,13 +9,12 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.checkpoint.image_files import MAX_PAGES, open_private, sha256_of
 from triage_tui.guest.checkpoint.model import Checkpoint
+from triage_tui.guest.checkpoint.obstacles import START_OVER
 from triage_tui.guest.checkpoint.writing import CHANGED_FILE
 from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
 from triage_tui.guest.spec import LaunchSpec, open_in_root
 from triage_tui.runs.model import Target
 from triage_tui.text import safe_line
-
-START_OVER = "retry from the start instead"
 
 
 class DoesNotFit(TriageError):

@@ -16,21 +16,6 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.calls.carrier import Carrier
 from triage_tui.guest.calls.held_call import Held
 from triage_tui.guest.calls.returns import NO_RESULT, RESTART
-from triage_tui.guest.checkpoint.action_table import ActionTable, find_action_table, find_thread_pointer
-from triage_tui.guest.checkpoint.attributes import limit, own_limits
-from triage_tui.guest.checkpoint.float_registers import FloatRegisters, find_float_registers
-from triage_tui.guest.checkpoint.injecting import PAGE, Injector
-from triage_tui.guest.checkpoint.model import Attributes, Checkpoint
-from triage_tui.guest.checkpoint.next_mapping import (
-    find_next_mapping,
-    read_next_mapping,
-    write_next_mapping,
-)
-from triage_tui.guest.checkpoint.restoring import restore
-from triage_tui.guest.checkpoint.restoring_threads import Waiting
-from triage_tui.guest.checkpoint.served_stub import ServedStub
-from triage_tui.guest.checkpoint.taking_memory import emulator_pages
-from triage_tui.guest.checkpoint.task_state import TaskState, find_task_state
 from triage_tui.guest.emulator.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.emulator.startup import EmulatorStart
 from triage_tui.guest.freezing.pausing import Holder
@@ -41,6 +26,12 @@ from triage_tui.guest.state.views import FrozenViews
 from triage_tui.runs.model import Syscall
 
 if TYPE_CHECKING:
+    from triage_tui.guest.checkpoint.action_table import ActionTable
+    from triage_tui.guest.checkpoint.float_registers import FloatRegisters
+    from triage_tui.guest.checkpoint.model import Attributes, Checkpoint
+    from triage_tui.guest.checkpoint.restoring_threads import Waiting
+    from triage_tui.guest.checkpoint.served_stub import ServedStub
+    from triage_tui.guest.checkpoint.task_state import TaskState
     from triage_tui.guest.launch import Launched
 
 
@@ -133,6 +124,8 @@ class CheckpointSide(FrozenViews):
     @property
     def next_mapping(self) -> int:
         """From where its emulator looks for room for mappings, 0 where that is not known."""
+        from triage_tui.guest.checkpoint.next_mapping import read_next_mapping
+
         return read_next_mapping(self.pid, self._next_mapping, self.first_program.arch.word)
 
     @property
@@ -159,6 +152,16 @@ class CheckpointSide(FrozenViews):
         """
         if goes_on is None and not self.spec.checkpoint:
             return
+        # Only here: the many modules of checkpoints are needed by few runs.
+        from triage_tui.guest.checkpoint.action_table import find_action_table, find_thread_pointer
+        from triage_tui.guest.checkpoint.attributes import own_limits
+        from triage_tui.guest.checkpoint.float_registers import find_float_registers
+        from triage_tui.guest.checkpoint.injecting import PAGE, Injector
+        from triage_tui.guest.checkpoint.next_mapping import find_next_mapping
+        from triage_tui.guest.checkpoint.served_stub import ServedStub
+        from triage_tui.guest.checkpoint.taking_memory import emulator_pages
+        from triage_tui.guest.checkpoint.task_state import find_task_state
+
         self.first_limits = own_limits(launched.pid)
         self.emulator_pages = emulator_pages(self.maps())
         stub = ServedStub(launched.stub, launched.carrier, self._serve_restoring)
@@ -254,6 +257,9 @@ class CheckpointSide(FrozenViews):
 
     def _restore(self, launched: Launched, stub: ServedStub, goes_on: GoesOn) -> None:
         """Make the guest what the checkpoint is, and its record that of the run up to there."""
+        from triage_tui.guest.checkpoint.next_mapping import write_next_mapping
+        from triage_tui.guest.checkpoint.restoring import restore
+
         facts = goes_on.checkpoint.facts
         floats, place = self.float_registers, launched.location.pc_offset
         signals = self.task_state
@@ -302,6 +308,8 @@ class CheckpointSide(FrozenViews):
 
     def _limit_restored(self, launched: Launched, attributes: Attributes) -> None:
         """Give it the limits that no calls are made for, now that nothing is to be opened for it any more."""
+        from triage_tui.guest.checkpoint.attributes import limit
+
         limit(launched.pid, attributes)
         self.first_timer = (time.monotonic_ns(), *attributes.timer)
         main = self.processes_known.main

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from triage_tui.guest.calls.served_calls import read_piece
 from triage_tui.guest.calls.suspecting import Suspecting
-from triage_tui.guest.checkpoint import coming_to_calls
 from triage_tui.guest.freezing import pausing
 from triage_tui.guest.freezing.activity import living_thread
 from triage_tui.guest.freezing.computing import ComputingThreads
@@ -84,6 +83,8 @@ class Freezer(Suspecting):
         pausing.stop_all(self.processes, self._carrier.holder, self._signalled, self._answered_tids())
         self._freeze_ms = (time.monotonic_ns() - moment) / 1e6
         if self.spec.checkpoint:
+            from triage_tui.guest.checkpoint import coming_to_calls
+
             coming_to_calls.come_to_calls(self, self._defer_next)
         if self._signalled:
             self.report(

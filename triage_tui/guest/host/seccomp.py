@@ -1,18 +1,15 @@
 """Seccomp user notification: the filter, the listener and the answers (seccomp(2), seccomp_unotify(2)).
 
-Structures are those of linux/seccomp.h and linux/filter.h. The launcher imports this module, so it uses the
-standard library only.
+Structures are those of linux/seccomp.h and linux/filter.h.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import functools
 import os
-import re
 import struct
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
@@ -30,7 +27,10 @@ from triage_tui.guest.host.filter_tree import (
     Instruction,
     assemble,
 )
-from triage_tui.guest.host.libc import checked, libc
+from triage_tui.guest.host.seccomp_install import check_add_fd as check_add_fd
+from triage_tui.guest.host.seccomp_install import check_wait_killable as check_wait_killable
+from triage_tui.guest.host.seccomp_install import install as install
+from triage_tui.guest.host.seccomp_install import install_traced as install_traced
 
 _RET_KILL, _RET_ERRNO = 0x80000000, 0x00050000
 NOTIFY, TRACE = 0x7FC00000, 0x7FF00000
@@ -41,9 +41,6 @@ _X32_BIT = 0x40000000
 _DATA_NR, _DATA_ARCH, _DATA_POINTER, _DATA_ARGS = 0, 4, 8, 16
 """Offsets in struct seccomp_data; an argument's low half comes first on the little-endian hosts we run on."""
 
-_SET_MODE_FILTER = 1
-_FLAG_NEW_LISTENER, _FLAG_WAIT_KILLABLE = 1 << 3, 1 << 5
-_PR_SET_NO_NEW_PRIVS = 38
 _CONTINUE = 1
 _ADDFD_SETFD = 1
 
@@ -242,43 +239,6 @@ def _no_name_spaces() -> list[Instruction]:
     ]
 
 
-class _FilterProgram(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
-
-
-def install(code: bytes) -> int:
-    """Install `code` on this process and its children; return the listener descriptor.
-
-    Raises:
-        OSError: the kernel refuses (too old, or another listener is in the way: EBUSY).
-    """
-    return _install(code, (_FLAG_NEW_LISTENER | _FLAG_WAIT_KILLABLE, _FLAG_NEW_LISTENER))
-
-
-def install_traced(code: bytes) -> None:
-    """Install `code`, made with `TRACE`, on this process and its children, which are traced already.
-
-    Raises:
-        OSError: the kernel refuses.
-    """
-    _install(code, (0,))
-
-
-def _install(code: bytes, choices: Iterable[int]) -> int:
-    buffer = ctypes.create_string_buffer(code, len(code))
-    filter_program = _FilterProgram(len(code) // 8, ctypes.addressof(buffer))
-    checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
-    number = host_syscalls.numbers()["seccomp"]
-    for flags in choices:
-        fd: int = libc.syscall(number, _SET_MODE_FILTER, flags, ctypes.byref(filter_program))
-        if fd >= 0:
-            return fd
-        if ctypes.get_errno() != errno.EINVAL:
-            break
-    number = ctypes.get_errno()
-    raise OSError(number, f"seccomp(SECCOMP_SET_MODE_FILTER): {os.strerror(number)}")
-
-
 def wake_in_turn(listener: int, by_turns: bool) -> None:
     """Tell the kernel whether supervisor and guest run by turns, so that a call needs no second processor.
 
@@ -296,29 +256,6 @@ def set_wake_in_turn(listener: int, by_turns: bool = True) -> None:
         OSError: it cannot.
     """
     fcntl.ioctl(listener, _SET_FLAGS, _SYNC_WAKE_UP if by_turns else 0)
-
-
-def check_add_fd() -> None:
-    """Ask whether the kernel can give descriptors to a notified process (5.9).
-
-    Raises:
-        OSError: ENOSYS, it cannot, so that notifications are no use here.
-    """
-    if tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2]) < (5, 9):
-        raise OSError(errno.ENOSYS, "the kernel is older than 5.9")
-
-
-def check_wait_killable() -> None:
-    """Ask the kernel for a listener whose threads wait undisturbed by signals, and install nothing.
-
-    Raises:
-        OSError: the kernel (before 5.19) has none; a signal may then interrupt a call that is being decided.
-    """
-    number = host_syscalls.numbers()["seccomp"]
-    # Flags are looked at before the program, which is nowhere: EFAULT means that they are known.
-    libc.syscall(number, _SET_MODE_FILTER, _FLAG_NEW_LISTENER | _FLAG_WAIT_KILLABLE, None)
-    if ctypes.get_errno() != errno.EFAULT:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def receive(listener: int) -> Notification | None:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from triage_tui.diagnosis.knowledge_base.documents import BadDocumentError, Document, parse_document
+from triage_tui.diagnosis.knowledge_base.documents import BadDocumentError, Document, document_of
 from triage_tui.diagnosis.knowledge_base.entries import CAUSES
 from triage_tui.errors import TriageError
 from triage_tui.proposals.templates import load_library
@@ -168,7 +168,7 @@ def shipped_policy() -> Path:
 def _read(path: Path) -> tuple[Document, _File]:
     document = None
     try:
-        document = parse_document(path, read_bounded(real_path(path), MAX_BYTES, whole=True))
+        document = document_of(path, read_bounded(real_path(path), MAX_BYTES, whole=True))
         return document, msgspec.convert(dict(document.data), _File)
     except BadDocumentError as error:
         raise TriageError(f"the policy cannot be used: {safe_line(str(error), 400)}") from None

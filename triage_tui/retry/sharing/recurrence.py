@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
 
 from triage_tui.errors import TriageError
-from triage_tui.retry.sharing.stable import KeptSet, kept_sets
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import append_event
 from triage_tui.runs.reader import Run
 from triage_tui.runs.reopened import reopened_in_words
+
+if TYPE_CHECKING:
+    from triage_tui.retry.sharing.stable import KeptSet
 
 
 def reopen(workspace: Workspace, run: Run) -> str:
@@ -21,6 +24,9 @@ def reopen(workspace: Workspace, run: Run) -> str:
     diagnosis = run.diagnosis
     if diagnosis is None or diagnosis.healthy or not diagnosis.hypotheses:
         return ""
+    # Only here: what hands rules on and masks secrets is much to import.
+    from triage_tui.retry.sharing.stable import kept_sets
+
     signature = diagnosis.hypotheses[0].signature
     found = next((one for one in kept_sets(workspace.rulebook) if _mended(one, run, signature)), None)
     if found is None or found.pack is None or found.stable is None:

@@ -32,12 +32,6 @@ _EXCHANGED = (waits.WAITING, waits.DECISIONS, waits.DECIDED)
 _MOST_FILES, _MOST_BYTES = 4096, 64 << 20
 """Of a rule directory that are hashed."""
 
-TRUST = (
-    "its Lua runs in the guest's cell, reads and changes all of the guest, and writes files in its own"
-    " cache/ and data/ on this machine with your rights"
-)
-"""What trusting a rule directory means."""
-
 
 @dataclass
 class Opened:
