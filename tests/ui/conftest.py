@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 import traceback
@@ -182,10 +183,16 @@ def contained(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     assert not found, "the app contained errors:\n" + "\n".join(found)
 
 
+@pytest.fixture(scope="session")
+def six_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with six runs, to be copied; never write to it."""
+    return fixtures.make_workspace(tmp_path_factory.mktemp("six") / "demo")
+
+
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace(six_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace with six runs; its path is relative, so that pictures do not depend on where tests run."""
-    fixtures.make_workspace(tmp_path / "demo")
+    shutil.copytree(six_runs, tmp_path / "demo", copy_function=shutil.copy)
     monkeypatch.chdir(tmp_path)
     return Path("demo")
 

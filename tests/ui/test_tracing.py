@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.ui.conftest import opened, shown, until
+from tests.ui.conftest import opened, said, shown, until
 from triage_tui.retry.tracing.model import Reference, Trace, TraceStep
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.explained_rows import explained_rows
+from triage_tui.ui.screens.explained_sheet import ExplainedSheet
 from triage_tui.ui.screens.help import Sheet
 from triage_tui.ui.trace_lines import lines_of, place_of
 from triage_tui.ui.widgets.line_view import LineView
@@ -57,6 +58,41 @@ def test_evidence_is_named_by_its_place_where_its_step_says_what_it_says() -> No
     step = TraceStep(number=1, phase="plan", kind="evidence", run=RUN, at="", says="x", evidence=references)
     lines = [line.text for line in lines_of(Trace(of="run", subject=RUN, says="", steps=[step])) if line.link]
     assert lines == ["log guest.log, line 3", "y", "rubbish"]
+
+
+async def test_what_a_step_follows_from_is_gone_to_and_come_back_from(app: TriageApp) -> None:
+    because = {1: [], 2: [], 3: [1, 2], 4: [3, 9]}
+    steps = [
+        TraceStep(number=n, phase="execution", kind="decision", run=RUN, says=f"step {n}", because=some)
+        for n, some in because.items()
+    ]
+    trace = Trace(of="run", subject=RUN, says="", steps=steps)
+    followed: list[str] = []
+    async with app.run_test(size=(60, 20)) as pilot:
+        await opened(pilot)
+        sheet = ExplainedSheet(lines_of(trace), lambda link, _: followed.append(link))
+        await app.push_screen(sheet)
+        view = sheet.query_one(LineView)
+        await until(pilot, lambda: len(view.rows) > 4)
+
+        def place() -> object:
+            return view.current.target if view.current is not None else None
+
+        await pilot.press("shift+tab", "enter")
+        assert place() == 3
+        assert "step 3" in view.current.text if view.current is not None else False
+        # Of two numbers in one line the second is chosen.
+        await pilot.press("j", "right", "enter")
+        assert place() == 2
+        await pilot.resize_terminal(40, 20)
+        await pilot.press("backspace")
+        assert place() == 3
+        await pilot.press("backspace")
+        assert place() == 4
+        await pilot.press("j", "right", "enter")
+        assert "There is no line 9" in said(app)
+        assert app.screen is sheet
+    assert followed == []
 
 
 async def test_a_key_traces_the_run_and_evidence_is_gone_to_and_come_back_from(app: TriageApp) -> None:

@@ -9,11 +9,12 @@ from textual.actions import ActionError, ActionParseResult
 from textual.app import App
 from textual.dom import DOMNode
 from textual.driver import Driver
-from textual.screen import Screen
+from textual.screen import Screen, SystemModalScreen
 from textual.widget import Widget
 
 from triage_tui.text import shown_block
 from triage_tui.ui.containment import Contained, Reports, name_of
+from triage_tui.ui.styling import Styling
 from triage_tui.ui.terminal_input import read_safely
 
 
@@ -22,9 +23,18 @@ class BaseApp(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
+        self.stylesheet = Styling(variables=self.get_css_variables())
         self.reports = Reports()
         self.crash: Exception | None = None
         """The error that nobody foresaw and that closed the app, if one did."""
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Give all that is open the styles of the theme; Textual leaves out the palette while it is open."""
+        super().refresh_css(animate=animate)
+        for screen in self.screen_stack:
+            if isinstance(screen, SystemModalScreen):
+                self.stylesheet.update(screen, animate=animate)
+                screen.refresh(layout=True)
 
     def get_driver_class(self) -> type[Driver]:
         """Return what reads from the terminal and writes to it."""

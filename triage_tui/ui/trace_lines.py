@@ -5,7 +5,16 @@ from __future__ import annotations
 from triage_tui.diagnosis.knowledge_base.explained_lines import Line
 from triage_tui.errors import TriageError
 from triage_tui.retry.tracing.model import Trace, TraceStep
-from triage_tui.retry.tracing.writing import HEADINGS, by_phase, by_run, clock, details, doubt, rule_words
+from triage_tui.retry.tracing.writing import (
+    HEADINGS,
+    because_words,
+    by_phase,
+    by_run,
+    clock,
+    details,
+    doubt,
+    rule_words,
+)
 from triage_tui.runs.evidence import parse_link
 
 _DAY = len("2026-01-31")
@@ -34,8 +43,9 @@ def lines_of(trace: Trace) -> list[Line]:
 def _of_step(trace: Trace, step: TraceStep, day: str) -> list[Line]:
     at = clock(step)
     at = at[_DAY + 1 :] if at[:_DAY] == day and len(at) > _DAY else at
-    lines = [Line(f"{step.number} {at} {step.kind}: {step.says}", 4, 3, role="held")]
-    lines += [Line(text, 7, 2) for text in details(step)]
+    lines = [Line(f"{step.number} {at} {step.kind}: {step.says}", 4, 3, role="held", number=step.number)]
+    because = because_words(step)
+    lines += [Line(text, 7, 2, role="because" if text == because else "") for text in details(step)]
     for reference in step.evidence:
         link = reference.link if reference.run == trace.subject else f"{reference.link}{_IN}{reference.run}"
         # A step that is a claim of its own says it already: then its evidence is named by its place.

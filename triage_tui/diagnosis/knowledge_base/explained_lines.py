@@ -23,7 +23,10 @@ class Line(NamedTuple):
     link: str = ""
     """Evidence link that belongs to it."""
     role: str = ""
-    """"entry" for the first line of an entry, "held" and "failed" for answers, "" for the rest."""
+    """"entry" for the first line of an entry, "held" and "failed" for answers, "because" for numbers of other
+    lines that this one rests on, "" for the rest."""
+    number: int = 0
+    """What other lines name this one by; 0 = nothing."""
 
 
 def lines_of(found: Explanation) -> list[Line]:

@@ -106,12 +106,17 @@ def details(step: TraceStep) -> Iterator[str]:
     if step.why:
         yield f"why: {_line(step.why)}"
     if step.because:
-        yield f"follows from {', '.join(map(str, step.because))}"
+        yield because_words(step)
     if step.before is not None or step.after is not None:
         digest = f", SHA-256 {_line(step.digest, 64)}" if step.digest else ""
         yield f"generation {step.before if step.before is not None else '?'} -> {step.after or 0}{digest}"
     if step.audit:
         yield f"line {step.audit} of the audit log"
+
+
+def because_words(step: TraceStep) -> str:
+    """Return which steps a step follows from, in words; "" when it follows from none."""
+    return f"follows from {', '.join(map(str, step.because))}" if step.because else ""
 
 
 def by_run(steps: Iterable[TraceStep]) -> Iterator[tuple[str, list[TraceStep]]]:

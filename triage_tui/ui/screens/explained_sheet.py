@@ -1,4 +1,4 @@
-"""The sheet that says why this and not that; Enter goes to the fact of a line."""
+"""The sheet that says why this and not that; Enter goes to the fact of a line, or to the line of a number."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from textual.content import Content
 
 from triage_tui.diagnosis.knowledge_base.explained_lines import Line
 from triage_tui.text import safe_line
-from triage_tui.ui.explained_rows import explained_rows
+from triage_tui.ui.explained_rows import STEP, explained_rows
 from triage_tui.ui.screens.help import Sheet
+from triage_tui.ui.widgets.field import Field
 from triage_tui.ui.widgets.line_view import LineView
 
 
@@ -23,6 +24,7 @@ class ExplainedSheet(Sheet):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "next_link(1)", "next evidence", show=False),
         Binding("shift+tab", "next_link(-1)", "evidence before", show=False),
+        Binding("backspace", "go_back", "line before", show=False),
     ]
 
     def __init__(
@@ -36,6 +38,8 @@ class ExplainedSheet(Sheet):
         super().__init__(safe_line(title, 60), partial(explained_rows, lines), wide=True)
         self._follow = follow
         self._cursor = cursor
+        self._trail: list[int] = []
+        """Numbers of the lines in which numbers were followed: rows are others at another width."""
 
     def on_mount(self) -> None:
         """Go to where somebody was, and say what can be done."""
@@ -60,6 +64,36 @@ class ExplainedSheet(Sheet):
         if event.link is None:
             self.app.notify("This line leads to no place in the run.", markup=False, timeout=6)
             return
-        place = self.query_one(LineView).cursor
+        view = self.query_one(LineView)
+        if event.link.startswith(STEP):
+            self._to_line(view, int(event.link.removeprefix(STEP)))
+            return
+        place = view.cursor
         self.dismiss(None)
         self._follow(event.link, place)
+
+    def _to_line(self, view: LineView, number: int) -> None:
+        """Go to the line that others name by a number."""
+        row = self._row_of(number)
+        if row is None:
+            why = (
+                "what is to be found hides it"
+                if self.query_one("#help-find", Field).value
+                else "it is not here"
+            )
+            self.app.notify(f"There is no line {number}: {why}.", markup=False, timeout=6)
+            return
+        above = (view.rows.row(index).target for index in range(view.cursor, -1, -1))
+        self._trail.append(next((target for target in above if target is not None), number))
+        view.mark(row)
+
+    def _row_of(self, number: int) -> int | None:
+        return self.query_one(LineView).rows.find(lambda row: row.target == number)
+
+    def action_go_back(self) -> None:
+        """Come back to the line in which a number was followed."""
+        view = self.query_one(LineView)
+        while self._trail:
+            if (row := self._row_of(self._trail.pop())) is not None:
+                view.mark(row)
+                return

@@ -1,0 +1,80 @@
+"""What Textual looks up for a widget is given to it only where it is something else than it has.
+
+Each class that comes or goes, each change of the focus and each sheet that closes has Textual look up the
+styles of all widgets below. It would leave those alone whose styles stay, but the comparison that is to tell
+(of `textual.css.styles.Styles`, a dataclass) counts how often styles were set as well, and so always tells a
+difference: every list forgets the rows it has drawn, and everything is drawn anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from textual.cache import LRUCache
+from textual.css.stylesheet import Stylesheet
+
+if TYPE_CHECKING:
+    from textual.css.styles import RulesMap
+    from textual.dom import DOMNode
+
+_SOURCES = 512
+"""Style sheets whose rules are kept: there is one for each kind of widget."""
+_SEEN_THROUGH = (
+    "color",
+    "auto_color",
+    "background",
+    "background_tint",
+    "tint",
+    "opacity",
+    "text_opacity",
+    "text_style",
+)
+"""What of a widget the colours of those in it follow from."""
+
+
+class Styling(Stylesheet):
+    """A style sheet that leaves alone what has its styles, and reads each source once for each theme."""
+
+    def __init__(self, *, variables: dict[str, str] | None = None) -> None:
+        super().__init__(variables=variables)
+        self._parse_cache = LRUCache(_SOURCES)
+        self._given: WeakKeyDictionary[DOMNode, RulesMap] = WeakKeyDictionary()
+        """What widgets were given since the theme was set; what they make of it has more entries."""
+        self._changed: set[DOMNode] = set()
+        """Widgets that look otherwise since their styles were last looked up, so that what is in them may."""
+
+    def set_variables(self, variables: dict[str, str]) -> None:
+        """Take the colours of a theme: what was drawn in those before has to be drawn anew."""
+        self._given.clear()
+        if variables != self._variables:
+            super().set_variables(variables)
+
+    def reparse(self) -> None:
+        """Read what came, and after a change of the variables all."""
+        self.parse()
+
+    def update_nodes(self, nodes: Iterable[DOMNode], animate: bool = False) -> None:
+        """Look the styles of widgets up again."""
+        nodes = list(nodes)
+        self._changed.clear()
+        super().update_nodes(nodes, animate=animate)
+        if self._changed:
+            for node in nodes:
+                if node not in self._changed and not self._changed.isdisjoint(node.ancestors):
+                    node.notify_style_update()
+            self._changed.clear()
+
+    def replace_rules(  # type: ignore[override]
+        self, node: DOMNode, rules: RulesMap, animate: bool = False
+    ) -> None:
+        """Give a widget its styles, unless it has them."""
+        had = self._given.get(node)
+        if had is not None:
+            if had == rules:
+                return
+            if any(had.get(name) != rules.get(name) for name in _SEEN_THROUGH):
+                self._changed.add(node)
+        super().replace_rules(node, rules, animate=animate)
+        self._given[node] = rules
