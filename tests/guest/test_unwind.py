@@ -91,7 +91,7 @@ def test_registers_without_pc_give_no_frames(variant: str) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_garbage_ends_and_gives_at_least_the_pc(variant: str) -> None:
     source = random.Random(variant)
-    for _ in range(30):
+    for _ in range(15):
         guest = RecordedGuest(variant)
         for start in list(guest._regions):
             region = guest._regions[start]

@@ -22,7 +22,7 @@ from triage_tui.guest.state.memory import Memory, OutOfWorkError
 from triage_tui.guest.unwind import MAX_FRAMES, Cursor, walk
 from triage_tui.runs.process_model import Mapping
 
-STACK, STACK_SIZE = 0x7000_0000, 0x8000
+STACK, STACK_SIZE = 0x7000_0000, 0x4000
 WORK = 20_000_000
 """Calls of functions for one backtrace at most, for the worst that a program can do."""
 
@@ -89,11 +89,12 @@ class Frozen:
         memory = Memory(self, self.arch)
         if without_tables:
             start = self.code[0].start if one_function else None
+            low, high = self.code[0].start, self.code[-1].stop
             return walk(
                 self.arch,
                 registers,
                 memory,
-                is_code=lambda addr: any(addr in part for part in self.code),
+                is_code=lambda addr: low <= addr < high,
                 function_start=lambda _addr: start,
             )
         modules = ModuleMap(self.mappings, self.directory)
@@ -114,7 +115,7 @@ def test_damaged_tables_and_stacks_end_in_a_bounded_backtrace(arch: str, tmp_pat
     source = random.Random(arch)
     data = without_symbols(build("frames", arch, *TABLES).read_bytes())
     ranges = table_ranges(data)
-    for _ in range(3):
+    for _ in range(2):
         frozen = Frozen(damaged(data, ranges, source), tmp_path, source)
         assert 1 <= len(within(WORK, frozen.frames)) <= MAX_FRAMES
 
@@ -137,9 +138,21 @@ ENDLESS = {
 """Instructions that take stack, and such that save the return address."""
 
 
-@pytest.mark.parametrize("arch", ENDLESS)
-@pytest.mark.parametrize("pattern", ["taking", "saving", "both", "undecodable"])
-def test_code_that_is_all_prologue_is_no_endless_work(arch: str, pattern: str, tmp_path: Path) -> None:
+ALIKE = {"arm": "armeb", "mips": "mipsel"}
+"""Read by the same code, in the other byte order: each has half of the patterns."""
+PATTERNS = ("taking", "saving", "both", "undecodable")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "arch"),
+    [
+        (pattern, arch)
+        for arch in ENDLESS
+        for number, pattern in enumerate(PATTERNS)
+        if (arch not in ALIKE or number % 2) and (arch not in ALIKE.values() or not number % 2)
+    ],
+)
+def test_code_that_is_all_prologue_is_no_endless_work(pattern: str, arch: str, tmp_path: Path) -> None:
     source = random.Random(arch + pattern)
     frozen = Frozen(without_symbols(build("frames", arch, *TABLES).read_bytes()), tmp_path, source)
     taking, saving = (bytes.fromhex(one) for one in ENDLESS[arch])

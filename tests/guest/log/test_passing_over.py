@@ -166,7 +166,7 @@ def test_the_full_trace_goes_on_behind_a_gap(trace: Trace, tmp_path: Path) -> No
 def test_a_long_string_of_ends_is_read_to_its_end(trace: Trace, name: bytes, piece: bytes) -> None:
     # What looks at the whole string again at each of its pieces would take minutes.
     log = trace.add(10, 10, 1028)
-    hold(log, b'2 %s("' % name + piece * ((2 << 20) // len(piece)))
+    hold(log, b'2 %s("' % name + piece * ((1 << 20) // len(piece)))
     take_in(trace, "running")
     hold(log, b'",0755)')
     write(log, b" = -1 errno=36 (File name too long)\n2 getppid() = 1\n")

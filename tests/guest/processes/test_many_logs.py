@@ -12,6 +12,7 @@ import pytest
 
 from tests.guest.helpers import spec
 from tests.programs import root_with
+from triage_tui.guest.emulator import startup
 from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.guest.spec import ResourceLimits
 from triage_tui.guest.supervisor import Guest
@@ -28,15 +29,32 @@ def opened(guest: Guest) -> int:
     return len({text for text in texts if "/etc/number" in text})
 
 
+LEAST = 128
+"""As if an emulator had so many descriptors for its logs where the guest may have few threads."""
+
+
 @pytest.mark.parametrize(
-    ("kind", "count", "files"),
-    [("short", 1200, 1200), ("threads", 1100, 1100), ("forks", 200, 200), ("pairs", 120, 240)],
+    ("kind", "count", "files", "processes"),
+    # In all more threads than that one after the other, and at once where the guest may have so many.
+    [
+        ("short", 300, 300, 100),
+        ("threads", 300, 300, 4000),
+        ("forks", 150, 150, 4000),
+        ("pairs", 80, 160, 4000),
+    ],
 )
 def test_every_thread_is_observed_and_the_guest_sees_nothing_of_it(
-    qemu_dir: Path, tmp_path: Path, kind: str, count: int, files: int
+    qemu_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    count: int,
+    files: int,
+    processes: int,
 ) -> None:
+    monkeypatch.setattr(startup, "LEAST_HEADROOM", LEAST)
     root = root_with(tmp_path, "arm", "swarm")
-    limits = ResourceLimits(processes=4000, history=100_000, trace=100_000)
+    limits = ResourceLimits(processes=processes, history=100_000, trace=100_000)
     command = ("/bin/swarm", kind, str(count))
     with Guest.start(spec(root, qemu_dir, *command, limits=limits, triggers=_TRIGGERS)) as guest:
         stop = guest.run_until_stop()
@@ -51,11 +69,14 @@ def test_every_thread_is_observed_and_the_guest_sees_nothing_of_it(
 _WITH_LITTLE_ROOM = """
 import json, resource, sys
 from pathlib import Path
-resource.setrlimit(resource.RLIMIT_NOFILE, (1100, 1100))
-from tests.guest.processes.test_many_logs import _TRIGGERS, opened
+resource.setrlimit(resource.RLIMIT_NOFILE, (750, 750))
+from tests.guest.processes.test_many_logs import _TRIGGERS, LEAST, opened
 from tests.guest.helpers import spec
+from triage_tui.guest import launch
+from triage_tui.guest.emulator import startup
 from triage_tui.guest.spec import ResourceLimits
 from triage_tui.guest.supervisor import Guest
+launch.LEAST_HEADROOM = startup.LEAST_HEADROOM = LEAST
 limits = ResourceLimits(processes=2000, open_files=64, history=100_000, trace=100_000)
 given = spec(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:], limits=limits, triggers=_TRIGGERS)
 with Guest.start(given) as guest:
@@ -70,7 +91,7 @@ def test_without_room_for_more_logs_the_guest_goes_on_and_it_is_said(
 ) -> None:
     root = root_with(tmp_path, "arm", "swarm")
     done = subprocess.run(
-        [sys.executable, "-c", _WITH_LITTLE_ROOM, root, qemu_dir, "/bin/swarm", kind, "360"],
+        [sys.executable, "-c", _WITH_LITTLE_ROOM, root, qemu_dir, "/bin/swarm", kind, "160"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -79,11 +100,11 @@ def test_without_room_for_more_logs_the_guest_goes_on_and_it_is_said(
     )
     assert done.returncode == 0, done.stderr
     reason, output, problems, seen = json.loads(done.stdout)
-    assert (reason, output) == ("exit", f"{kind} 360 next 3\n")
+    assert (reason, output) == ("exit", f"{kind} 160 next 3\n")
     (problem,) = problems
     assert "more processes and threads at once than descriptors for their logs" in problem
-    # There is room for 294: two descriptors each, and some are left for other things.
-    assert 200 < seen < 360
+    # There is room for 119: two descriptors each, and some are left for other things.
+    assert 80 < seen < 160
 
 
 def test_too_low_a_limit_of_this_machine_is_one_sentence(qemu_dir: Path, tmp_path: Path) -> None:

@@ -233,25 +233,25 @@ def many(directory: Path, *flags: str) -> Path:
     return directory
 
 
-def test_ten_thousand_descriptors(qemu_dir: Path, tmp_path: Path) -> None:
-    root = many(tmp_path / "root", "-DFILES=10000")
-    limits = ResourceLimits(open_files=10_100)
-    triggers = TriggerLimits(idle_s=0.5, time_limit_s=120, loop_calls=1 << 30)
+def test_thousands_of_descriptors(qemu_dir: Path, tmp_path: Path) -> None:
+    root = many(tmp_path / "root", "-DFILES=3000")
+    limits = ResourceLimits(open_files=3100, history=1000)
+    triggers = TriggerLimits(idle_s=0.5, grace_s=0.2, time_limit_s=120, loop_calls=1 << 30)
     run = record(spec(root, qemu_dir, "/bin/many", limits=limits, triggers=triggers), tmp_path / "runs")
-    assert len(run.snapshot.fds) == 10_003
+    assert len(run.snapshot.fds) == 3003
     assert {entry.target for entry in run.snapshot.fds[3:]} == {"/"}
     assert missing(run) == set()
     assert run.problems == []
 
 
 def test_many_threads(qemu_dir: Path, tmp_path: Path) -> None:
-    root = many(tmp_path / "root", "-DTHREADS=150")
-    triggers = TriggerLimits(idle_s=0.5, time_limit_s=120, loop_calls=1 << 30)
+    root = many(tmp_path / "root", "-DTHREADS=60")
+    triggers = TriggerLimits(idle_s=0.5, grace_s=0.2, time_limit_s=120, loop_calls=1 << 30)
     limits = ResourceLimits(processes=1000)
     run = record(spec(root, qemu_dir, "/bin/many", limits=limits, triggers=triggers), tmp_path / "runs")
     (entry,) = run.snapshot.processes
-    assert len({thread.registers["sp"] for thread in entry.threads}) == 151
-    assert sum(mapping.name.startswith("[stack of thread") for mapping in run.snapshot.maps) == 150
+    assert len({thread.registers["sp"] for thread in entry.threads}) == 61
+    assert sum(mapping.name.startswith("[stack of thread") for mapping in run.snapshot.maps) == 60
     assert sum(bool(thread.frames) for thread in entry.threads) == MAX_STACKS
     assert "backtraces of all threads" in {item.what for item in run.snapshot.unavailable}
 

@@ -144,10 +144,14 @@ _BY_MACHINE = {
 }
 
 
+LEAST_CODE = 0x1000
+"""Below this nobody has code: the first page is not mapped."""
+
+
 def follows_call(code: Code, value: int) -> bool:
     """Say whether `value` (with its Thumb bit on ARM) lies behind a call instruction."""
     look = _BY_MACHINE.get(code.memory.arch.elf_machine)
-    if value < 0x1000 or look is None or not code.is_code(code_address(code.memory.arch, value)):
+    if value < LEAST_CODE or look is None or not code.is_code(code_address(code.memory.arch, value)):
         return False
     return look(code, value)[0]
 
@@ -158,7 +162,7 @@ def is_return_address(code: Code, value: int) -> bool:
         return True
     arch = code.memory.arch
     addr = code_address(arch, value)
-    if value < 0x1000 or code.memory.mapping(addr) is None:
+    if value < LEAST_CODE or code.memory.mapping(addr) is None:
         return False
     return trampoline(code.memory, addr, thumb=arch.elf_machine == EM_ARM and bool(value & 1)) is not None
 

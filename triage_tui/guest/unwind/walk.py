@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from struct import unpack_from
 
 from triage_tui.binary.cfi import Row
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.state.memory import Memory, OutOfWorkError
 from triage_tui.guest.unwind import aarch64, arm, call_frames, ehabi, mips, ppc, riscv, s390x, signals, x86
 from triage_tui.guest.unwind.budget import metered
-from triage_tui.guest.unwind.calls import call_target, follows_call
+from triage_tui.guest.unwind.calls import LEAST_CODE, call_target, follows_call
 from triage_tui.guest.unwind.function_start import find_start
 from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, Outermost, Step
 from triage_tui.guest.unwind.registers import (
@@ -228,11 +229,18 @@ def _scan(code: Code, cursor: Cursor) -> Cursor | None:
     arch = code.memory.arch
     data = code.memory.read(cursor.sp, FAR_SCAN_BYTES)
     first: Cursor | None = None
-    for offset in range(0, len(data) - arch.word + 1, arch.word):
+    count = len(data) // arch.word
+    order = "<" if arch.endian == "little" else ">"
+    # Most words of a stack are small numbers, and the others come again and again.
+    others: set[int] = set()
+    for index, value in enumerate(unpack_from(f"{order}{count}{'I' if arch.word == 4 else 'Q'}", data)):
+        offset = index * arch.word
         if offset >= SCAN_BYTES and first is not None:
             break
-        value = int.from_bytes(data[offset : offset + arch.word], arch.endian)
+        if value < LEAST_CODE or value in others:
+            continue
         if not follows_call(code, value):
+            others.add(value)
             continue
         found = Cursor(
             code_address(arch, value),
