@@ -13,6 +13,7 @@ program has put together itself goes through `shown_line` or `shown_block`, whic
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from collections.abc import Sequence
 
@@ -101,7 +102,7 @@ def safe_line(data: bytes | str, limit: int = MAX_LINE) -> str:
 
     Line breaks and tabs become visible escapes. A cut is marked with the number of characters left out.
     """
-    return _line(data, limit, _SIGNS)
+    return _line(data, limit)
 
 
 def shown_line(text: str, limit: int = MAX_LINE) -> str:
@@ -109,28 +110,38 @@ def shown_line(text: str, limit: int = MAX_LINE) -> str:
 
     What in it came from outside has been through `safe_line`: this is the second door behind that.
     """
-    return _line(text, limit, frozenset())
+    return _line(text, limit, signs=True)
 
 
-def _line(data: bytes | str, limit: int, escaped: frozenset[int]) -> str:
+@functools.lru_cache(maxsize=1 << 13)
+def _shown(char: str, signs: bool) -> str:
+    """Return what stands for a character, "" for a mark; with `signs` those of ours are left."""
+    if _is_unsafe(char) or (not signs and ord(char) in _SIGNS):
+        return _escape(char)
+    return "" if _is_mark(char) else char
+
+
+def _few_marks(text: str, parts: list[str]) -> list[str]:
+    """Fill in the marks of a text, where `parts` has "" for them: the first few behind a character."""
+    if "" not in parts:
+        return parts
+    marks = 0
+    for index, part in enumerate(parts):
+        marks = 0 if part else marks + 1
+        if marks:
+            char = text[index]
+            parts[index] = char if marks <= MAX_MARKS and index else _escape(char)
+    return parts
+
+
+def _line(data: bytes | str, limit: int, signs: bool = False) -> str:
     text = _decode(data[: limit * 4] if isinstance(data, bytes) else data[: limit + 1])
     total = len(data)
     if text.isascii() and text.isprintable():
         out = text
     else:
-        parts: list[str] = []
-        marks = 0
-        for char in text:
-            if _is_unsafe(char) or ord(char) in escaped:
-                parts.append(_escape(char))
-                marks = 0
-            elif _is_mark(char):
-                marks += 1
-                parts.append(char if marks <= MAX_MARKS and parts else _escape(char))
-            else:
-                marks = 0
-                parts.append(char)
-        out = "".join(parts)
+        parts = [_shown(char, signs) for char in text]
+        out = "".join(_few_marks(text, parts))
     if len(out) > limit or total > len(text):
         # The count is of input units not shown in full: a lower bound is honest enough for a mark.
         out = out[: max(0, limit - 12)] + f"…(+{max(1, total - limit + 12)})"
@@ -142,20 +153,18 @@ def safe_block(data: bytes | str, max_lines: int = 10_000, limit: int = MAX_LINE
 
     At most `max_lines` lines are kept; a last line says how many were left out.
     """
-    return _block(data, max_lines, limit, _SIGNS)
+    return _block(data, max_lines, limit)
 
 
 def shown_block(text: str, max_lines: int = 10_000, limit: int = MAX_LINE) -> str:
     """Return lines of the program's own as `safe_block` does, but with their signs; see `shown_line`."""
-    return _block(text, max_lines, limit, frozenset())
+    return _block(text, max_lines, limit, signs=True)
 
 
-def _block(data: bytes | str, max_lines: int, limit: int, escaped: frozenset[int]) -> str:
+def _block(data: bytes | str, max_lines: int, limit: int, signs: bool = False) -> str:
     text = _decode(data)
     lines = text.split("\n")
-    kept = [
-        _line(line.removesuffix("\r").replace("\t", "    "), limit, escaped) for line in lines[:max_lines]
-    ]
+    kept = [_line(line.removesuffix("\r").replace("\t", "    "), limit, signs) for line in lines[:max_lines]]
     if len(lines) > max_lines:
         kept.append(f"…(+{len(lines) - max_lines} lines)")
     return "\n".join(kept)

@@ -137,7 +137,8 @@ def _fitting(text: str, cells: int) -> int:
     """Return how many characters of `text` fit into `cells`."""
     if text.isascii():
         return min(len(text), cells)
-    if cell_len(text) <= cells:
+    # What is much longer does not fit: a long line is not measured whole for each row of it.
+    if len(text) <= 4 * cells and cell_len(text) <= cells:
         return len(text)
     used = 0
     for index, char in enumerate(text):
