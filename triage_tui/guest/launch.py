@@ -29,11 +29,10 @@ from triage_tui.guest.cell.guest_input import open_input
 from triage_tui.guest.emulator import call_site, env_locator, environment
 from triage_tui.guest.emulator.elf import ElfInfo
 from triage_tui.guest.emulator.gdbstub import GdbStub
-from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
+from triage_tui.guest.emulator.qemu import qemu_version
 from triage_tui.guest.emulator.startup import LEAST_HEADROOM, OTHER_FILES, EmulatorStart
 from triage_tui.guest.freezing import triggers
 from triage_tui.guest.host import host_syscalls, namespaces, seccomp
-from triage_tui.guest.host.sealed import open_sealed
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.log.thread_log import ThreadLog
 from triage_tui.guest.processes.process_name import name_of
@@ -174,14 +173,17 @@ def launch(
     containment: policy.ContainmentPolicy,
     make_log: Callable[[int, int, int], ThreadLog],
     cancelled: Callable[[], bool],
+    find_emulator: Callable[[Arch], tuple[Path, int]],
 ) -> Launched:
     """Start the guest and stop it at its first instruction; `make_log` gives a log (pid, tid, number).
+
+    `find_emulator` gives path and sealed copy of the emulator for an architecture.
 
     Raises:
         TriageError: it could not be started; nothing is left behind.
     """
     check_host(spec)
-    emulator = find_qemu(arch, spec.qemu_dir)
+    emulator, copy = find_emulator(arch)
     logs_calls = spec.observe == "full"
     _make_room_for_logs(spec.limits)
     start = EmulatorStart(spec.limits.open_files, name_of(spec.program), logs_calls, spec.limits.processes)
@@ -202,16 +204,12 @@ def launch(
         for name, held in (("filter", seccomp.NOTIFY), ("trace_filter", seccomp.TRACE))
     }
     with contextlib.ExitStack() as stack:
-        handed: dict[str, int] = {}
+        handed = {"emulator": copy}
 
         def hand(name: str, fd: int) -> None:
             handed[name] = fd
             stack.callback(os.close, fd)
 
-        try:
-            hand("emulator", open_sealed(emulator))
-        except OSError as error:
-            raise TriageError(f"{emulator} cannot be copied into memory: {error.strerror}") from error
         if spec.rootfs is not None:
             hand("root", os.open(spec.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         else:

@@ -201,7 +201,14 @@ class Guest(Freezer, CheckpointSide):
             )
         program = self.first_program
         launched = launch(
-            self.spec, program.arch, program.elf, names, self.containment, self.trace.add, cancelled
+            self.spec,
+            program.arch,
+            program.elf,
+            names,
+            self.containment,
+            self.trace.add,
+            cancelled,
+            self._emulators.find,
         )
         self._cell = launched.cell
         self._carrier = launched.carrier
@@ -341,15 +348,16 @@ class Guest(Freezer, CheckpointSide):
         self._alive = False
         self._close_suspicion()
         self._hang_up()
+        nothing_left = False
         if self._launched:
             self._emulator_start.close()
-            self._cell.end()
+            nothing_left = self._cell.end()
             self._launched = False
         self._reserve.give_back()
         self.processes_known.close()
         self.peers.close()
         self.access.private_files.close()
-        self._emulators.close()
+        self._emulators.close(again=nothing_left)
         self._output.close()
         self.trace.close()
 

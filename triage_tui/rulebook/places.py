@@ -13,6 +13,8 @@ from pathlib import Path
 from triage_tui.text import safe_name
 
 SHARED, OWN = "shared", "own"
+STABLE_DIR = ".stable"
+"""Of the stable sets that are watched for; no target's directory can begin with a dot."""
 
 
 def target_directory(rulebook: Path, target_id: str) -> Path:

@@ -7,8 +7,9 @@ import fcntl
 import hashlib
 import os
 import shutil
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -81,6 +82,33 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _sync_all(paths: Sequence[Path]) -> None:
+    """Have all the files on the disk, several at a time.
+
+    By threads of our own: importing concurrent.futures costs more than reading a run.
+
+    Raises:
+        OSError: one could not be written.
+    """
+    left = iter(paths)
+    failed: list[OSError] = []
+
+    def work() -> None:
+        for path in left:
+            try:
+                _sync(path)
+            except OSError as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(min(_SYNCING, len(paths)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
 
 
 class RunWriter:
@@ -181,11 +209,7 @@ class RunWriter:
     def _sync_blobs(self) -> None:
         """Have the memory objects on the disk. Dozens of small files at once cost what a few cost in turn."""
         if self._unsynced and waits_for_disk():
-            # Only here: importing it costs more than reading a run.
-            from concurrent.futures import ThreadPoolExecutor
-
-            with ThreadPoolExecutor(min(_SYNCING, len(self._unsynced))) as pool:
-                list(pool.map(_sync, self._unsynced))
+            _sync_all(self._unsynced)
             sync_directory(self._unsynced[0].parent)
             self._unsynced.clear()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -56,21 +57,32 @@ def test_nothing_is_left_when_the_supervisor_is_ended(
         supervisor.wait()
 
 
+def _open_here() -> set[str]:
+    """Return the descriptors of this process, but for the few copies of emulators that wait for a guest."""
+    links = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            links[name] = os.readlink(f"/proc/self/fd/{name}")
+    copies = {name for name, link in links.items() if "memfd:qemu-" in link}
+    assert len(copies) <= 2
+    return links.keys() - copies
+
+
 def test_end_may_be_repeated_and_closes_everything(rootfs: Callable[[str], Path], qemu_dir: Path) -> None:
-    before = set(os.listdir("/proc/self/fd"))
+    before = _open_here()
     guest = Guest.start(spec(rootfs("busybox-armel"), qemu_dir, *shell("while :; do :; done")))
     guest.end()
     guest.end()
     assert guest.run_until_stop().ended
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert _open_here() == before
 
 
 def test_a_failed_start_leaves_nothing(rootfs: Callable[[str], Path], qemu_dir: Path) -> None:
-    before = set(os.listdir("/proc/self/fd"))
+    before = _open_here()
     for _ in range(2):
         with pytest.raises(Exception, match="working directory"):
             Guest.start(spec(rootfs("busybox-armel"), qemu_dir, "/bin/busybox", cwd="/nowhere"))
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert _open_here() == before
 
 
 _IGNORED = """

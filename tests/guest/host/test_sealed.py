@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ import pytest
 from tests.guest.helpers import as_ordinary_user, spec
 from tests.programs import build, root_with
 from triage_tui.errors import TriageError
-from triage_tui.guest.host.sealed import open_sealed
+from triage_tui.guest.host.sealed import Copies, open_sealed
 from triage_tui.guest.supervisor import Guest
 
 KEPT = ["memory of the thread", "memory", "input", "emulator"]
@@ -94,6 +96,55 @@ def test_a_sealed_copy_is_whole_and_cannot_be_written_to(tmp_path: Path) -> None
         assert copy.read() == source.read_bytes()
         with open(f"/proc/self/fd/{fd}", "r+b", buffering=0) as again, pytest.raises(PermissionError):
             again.write(b"x")
+
+
+def test_a_copy_is_used_by_one_after_the_other_and_never_by_two(tmp_path: Path) -> None:
+    copies, source = Copies(), tmp_path / "source"
+    source.write_bytes(b"first")
+    one, two = copies.borrow(source), copies.borrow(source)
+    assert os.fstat(one).st_ino != os.fstat(two).st_ino
+    copies.give_back(one, again=True)
+    assert copies.borrow(source) == one
+    # A forked process has those that wait, too.
+    inode = os.fstat(two).st_ino
+    copies.give_back(two, again=True)
+    child = os.fork()
+    if child == 0:
+        os._exit(os.fstat(copies.borrow(source)).st_ino == inode)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    # Another file by the same name, and one whose guest may still be there, are copied anew.
+    source.write_bytes(b"second")
+    third = copies.borrow(source)
+    assert os.pread(third, 10, 0) == b"second"
+    copies.give_back(third, again=False)
+    assert os.fstat(two).st_ino == inode
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(third)
+    copies.give_back(one, again=False)
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda fd: os.fchmod(fd, 0o700),
+        lambda fd: os.utime(fd, ns=(0, 0)),
+        lambda fd: os.fchown(fd, os.getuid(), os.getgid()),
+        lambda fd: os.set_blocking(fd, False),
+    ],
+    ids=["mode", "times", "owner", "flags"],
+)
+def test_a_copy_at_which_somebody_left_something_is_not_used_again(
+    tmp_path: Path, leave: Callable[[int], None]
+) -> None:
+    copies, source = Copies(), tmp_path / "source"
+    source.write_bytes(b"emulator")
+    fd = copies.borrow(source)
+    # What the clock of the file system counts must have passed.
+    time.sleep(0.02)
+    leave(fd)
+    copies.give_back(fd, again=True)
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)
 
 
 def test_an_input_that_is_too_large_for_memory_is_one_sentence(tmp_path: Path, qemu_dir: Path) -> None:

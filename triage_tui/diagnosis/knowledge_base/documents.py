@@ -106,9 +106,9 @@ def document_of(path: Path, raw: bytes, *, bounded: bool = True) -> Document:
         # Only what has a mistake is asked for further lines.
         return Document(path, parsed.data, cache(partial(_nodes, raw)), parsed.lines)
     document = parse_document(path, raw, bounded=bounded)
-    entries = document.data.get("entries")
-    count = len(entries) if isinstance(entries, list) else 0
-    lines = {key: document.line(key) for key in (f"entries[{index}]" for index in range(count))}
+    lists = {key: value for key, value in document.data.items() if isinstance(value, list)}
+    keys = [f"{key}[{index}]" for key, value in lists.items() for index in range(len(value))]
+    lines = {key: document.line(key) for key in keys}
     parsed_files.keep(raw, parsed_files.Parsed(dict(document.data), lines), bounded=bounded)
     return document
 

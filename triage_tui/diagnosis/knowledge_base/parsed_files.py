@@ -19,7 +19,7 @@ from triage_tui.errors import TriageError
 from triage_tui.resources import cache_dir
 from triage_tui.runs.files import read_bounded, write_atomic
 
-VERSION = b"triage-tui knowledge 1"
+VERSION = b"triage-tui knowledge 2"
 """Changes with the parser, and with what is kept."""
 MAX_KEPT_BYTES = 8 << 20
 MAX_KEPT = 200

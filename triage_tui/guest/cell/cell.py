@@ -230,8 +230,8 @@ class Cell:
         found = [pid for pid in process.descendants(self.launcher.pid) if process.inner_pid(pid) == 1]
         return found[0] if found else None
 
-    def end(self) -> None:
-        """Kill everything in the cell and wait until it is gone. Idempotent."""
+    def end(self) -> bool:
+        """Kill everything in the cell, wait until it is gone; False where it may not be yet. Idempotent."""
         # Closing the channel alone would do, but killing is at once: the launcher's end kills init, and
         # init's end has the kernel kill the whole pid name space before init can be reaped.
         if self.launcher.poll() is None and not self.gone:
@@ -258,3 +258,6 @@ class Cell:
         except subprocess.TimeoutExpired:
             self.launcher.kill()
             self.launcher.wait()
+            return False
+        # It ends by itself when it has waited for init, behind which nothing of the cell is left.
+        return self.launcher.returncode == 0

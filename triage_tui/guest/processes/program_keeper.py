@@ -20,7 +20,7 @@ from triage_tui.guest.emulator import emulator_image, environment
 from triage_tui.guest.emulator.emulator_image import Landmarks
 from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
 from triage_tui.guest.host import host_memory, process
-from triage_tui.guest.host.sealed import open_sealed
+from triage_tui.guest.host.sealed import COPIES
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.guest.processes import execution
@@ -56,15 +56,15 @@ class Emulators:
         if arch.name not in self._open:
             path = find_qemu(arch, self._directory)
             try:
-                self._open[arch.name] = (path, open_sealed(path))
+                self._open[arch.name] = (path, COPIES.borrow(path))
             except OSError as error:
                 raise TriageError(f"{path} cannot be copied into memory: {error.strerror}") from error
         return self._open[arch.name]
 
-    def close(self) -> None:
-        """Close them."""
+    def close(self, *, again: bool) -> None:
+        """Let go of them; `again` says that no process of the guest is left."""
         for _path, fd in self._open.values():
-            os.close(fd)
+            COPIES.give_back(fd, again=again)
         self._open.clear()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook.places import STABLE_DIR
 from triage_tui.runs.events import append_event
 from triage_tui.runs.reader import Run
 from triage_tui.runs.reopened import reopened_in_words
@@ -23,6 +24,8 @@ def reopen(workspace: Workspace, run: Run) -> str:
     """
     diagnosis = run.diagnosis
     if diagnosis is None or diagnosis.healthy or not diagnosis.hypotheses:
+        return ""
+    if not (workspace.rulebook / STABLE_DIR).is_dir():
         return ""
     # Only here: what hands rules on and masks secrets is much to import.
     from triage_tui.retry.sharing.stable import kept_sets

@@ -40,6 +40,7 @@ from triage_tui.rulebook.packs.format import (
     read_pack,
 )
 from triage_tui.rulebook.packs.making import pack_of
+from triage_tui.rulebook.places import STABLE_DIR
 from triage_tui.runs.files import read_bounded, refuse_link, write_atomic
 from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.listing import list_runs
@@ -48,8 +49,6 @@ from triage_tui.runs.redaction import Redaction
 from triage_tui.runs.verdict_model import Verdict, read_verdict
 from triage_tui.text import safe_line
 
-STABLE_DIR = ".stable"
-"""In the rulebook; no target's directory can begin with a dot."""
 MAX_SETS = 256
 MAX_FAILURES = 16
 """Failures that become cases of a set."""
