@@ -132,6 +132,24 @@ def open_in_root(root: Path, path: str) -> int:
     Raises:
         OSError: there is no such file, it is of another kind, or its links lead nowhere inside the root.
     """
+    found = find_in_root(root, path)
+    try:
+        kind = os.fstat(found).st_mode & 0o170000
+        if kind != 0o100000:
+            # Merely opening a device or a FIFO can have effects.
+            number = errno.EISDIR if kind == 0o040000 else errno.EINVAL
+            raise OSError(number, "Is a directory" if kind == 0o040000 else "Not a regular file", path)
+        return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(found)
+
+
+def find_in_root(root: Path, path: str) -> int:
+    """Find `path` as a process inside `root` would, links included; return a descriptor that only names it.
+
+    Raises:
+        OSError: there is nothing, or its links lead nowhere inside the root.
+    """
     parts = [part for part in path.split("/") if part not in ("", ".")][::-1]
     stack = [os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
     links = 0
@@ -156,12 +174,7 @@ def open_in_root(root: Path, path: str) -> int:
                 while len(stack) > 1:
                     os.close(stack.pop())
             parts += [piece for piece in target.split("/") if piece not in ("", ".")][::-1]
-        kind = os.fstat(stack[-1]).st_mode & 0o170000
-        if kind != 0o100000:
-            # Merely opening a device or a FIFO can have effects.
-            number = errno.EISDIR if kind == 0o040000 else errno.EINVAL
-            raise OSError(number, "Is a directory" if kind == 0o040000 else "Not a regular file", path)
-        return os.open(f"/proc/self/fd/{stack[-1]}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return stack.pop()
     finally:
         for fd in stack:
             os.close(fd)

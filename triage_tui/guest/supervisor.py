@@ -31,6 +31,7 @@ from triage_tui.guest.calls.stand_ins import Peers
 from triage_tui.guest.cell import policy
 from triage_tui.guest.cell.identity import Identity
 from triage_tui.guest.cell.limits import Limits
+from triage_tui.guest.checkpoint import taking_marks
 from triage_tui.guest.checkpoint.guest_side import CheckpointSide, GoesOn
 from triage_tui.guest.emulator import emulator_image
 from triage_tui.guest.freezing import killed
@@ -199,6 +200,9 @@ class Guest(Freezer, CheckpointSide):
             self.report(
                 f"no rule is ever asked about {', '.join(sorted(never))}: no call of the host shows it"
             )
+        if self.spec.checkpoint:
+            # The emulator logs no path of it.
+            names.add(taking_marks.CALL)
         program = self.first_program
         launched = launch(
             self.spec,

@@ -70,7 +70,8 @@ def test_everything_that_a_process_has_comes_back(qemu_dir: Path, tmp_path: Path
         "told 1122334455667788 told 6 2, broadcast 1",
         "pipe in the pipe listens 8099 umask 37",
         "locked -1 type 1 from 3 for 4 child 6",
-        "0123456789end in /made, descriptor 16",
+        "0123456789end in /made, descriptor 17",
+        "watched 3 2 , 3 8000 , 2 20 file, next 5",
     ]
     assert sorted(one.path for one in checkpoint.facts.changed) == ["/made", "/made/file"]
     if arch == "aarch64":
@@ -137,6 +138,8 @@ def test_crit_reads_what_is_written(qemu_dir: Path, tmp_path: Path) -> None:
     assert len(others["EVENTPOLL"]["epfd"]["tfd"]) == 3
     assert [one["tfd"]["isec"] for one in files if one["type"] == "TIMERFD"] == [0, 500]
     assert others["SIGNALFD"]["sgfd"]["sigmask"] == 1
+    marks = [(one["wd"], one["f_handle"]["path"]) for one in others["INOTIFY"]["ify"]["wd"]]
+    assert marks == [(2, "/made"), (3, "/made/file")]
     assert sorted(one["length"] for one in unread) == [3, 4, 5, 6]
     locks = [(one["type"], one["start"], one["len"]) for one in locked]
     assert sorted(set(locks)) == [(1, 0, 0), (1, 3, 4)]

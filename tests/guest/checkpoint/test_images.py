@@ -26,6 +26,7 @@ from triage_tui.guest.checkpoint.model import (
     Checkpoint,
     Descriptor,
     Facts,
+    Mark,
     OpenFile,
     PageRun,
     SocketOption,
@@ -62,6 +63,7 @@ def a_checkpoint() -> Checkpoint:
         threads=[ThreadFacts(0x404010, "futex")],
         clear_tid=0x404020,
         first_call="poll",
+        last_marks={14: 9},
         semaphores=[8],
         options={6: [SocketOption(1, 6, "01000000")]},
         mapped={"/bin/x": "1" * 64},
@@ -122,10 +124,11 @@ def a_checkpoint() -> Checkpoint:
             OpenFile(id=11, kind="signalfd", flags=2, signals=1 << 63 | 2),
             OpenFile(id=12, kind="pair", flags=2, family=1, socket_type=2, peer=13),
             OpenFile(id=13, kind="pair", flags=2, family=1, socket_type=2, peer=12),
+            OpenFile(id=14, kind="inotify", marks=[Mark(7, "/etc/\udcff", 1 << 31 | 2, 12, 43)], last_mark=9),
         ],
         descriptors=[Descriptor(1, 1), Descriptor(3, 2, True), Descriptor(4, 3)]
         + [Descriptor(number, number) for number in (5, 6, 7)]
-        + [Descriptor(8, 4), *(Descriptor(number + 1, number) for number in range(8, 14))],
+        + [Descriptor(8, 4), *(Descriptor(number + 1, number) for number in range(8, 15))],
         cwd="/tmp",
         umask=0o27,
         actions=[Action(1, 0x400200, 0x10000000, 0, 1 << 40), Action(24, 1, 0, 0, 0)],
@@ -154,9 +157,9 @@ def test_what_is_written_is_read(written: Path) -> None:
     found = msgspec.to_builtins(after, str_keys=True)
     del wanted["files"], found["files"]
     assert found == wanted
-    kinds = [(one.id, one.kind, one.path, one.flags, one.offset) for one in after.files[:13]]
+    kinds = [(one.id, one.kind, one.path, one.flags, one.offset) for one in after.files[:14]]
     assert kinds == [(one.id, one.kind, one.path, one.flags, one.offset) for one in before.files]
-    assert after.files[5:13] == before.files[5:]
+    assert after.files[5:14] == before.files[5:]
 
 
 @given(st.binary(max_size=300))
@@ -264,6 +267,16 @@ def _watches_nothing(entry: dict[str, Any]) -> None:
         entry["epfd"]["tfd"][0]["tfd"] = 77
 
 
+def _marks_outside(entry: dict[str, Any]) -> None:
+    if "ify" in entry:
+        entry["ify"]["wd"][0]["f_handle"]["path"] = "/../etc"
+
+
+def _mark_without_number(entry: dict[str, Any]) -> None:
+    if "ify" in entry:
+        entry["ify"]["wd"][0]["wd"] = 0
+
+
 def _two_first(entry: dict[str, Any]) -> None:
     entry["threads"] = [2, 2]
 
@@ -295,6 +308,10 @@ _CHANGED = {"path": "/a", "kind": "file", "size": 4}
         (lambda d: edited(d, "core-2.img", _another_pc), "do not agree"),
         (lambda d: edited(d, "files.img", _alone), "a socket has no other end"),
         (lambda d: edited(d, "files.img", _watches_nothing), "watches a descriptor that is not there"),
+        (lambda d: edited(d, "files.img", _marks_outside), "no path in the guest's root"),
+        (lambda d: edited(d, "files.img", _mark_without_number), "inotify instance watches what it cannot"),
+        (lambda d: facts(d, last_marks={"14": 3}), "inotify instance watches what it cannot"),
+        (lambda d: facts(d, last_marks={"9": 3}), "of no inotify instance"),
         (lambda d: edited(d, "files.img", _late), "a timer runs for a time that cannot be"),
         (lambda d: edited(d, "pstree.img", _two_first), "not of one process with its threads"),
         (lambda d: edited(d, "pstree.img", _crowd), "more than 256 threads"),

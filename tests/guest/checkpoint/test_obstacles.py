@@ -17,12 +17,15 @@ import pytest
 from tests.guest.helpers import QUICK, shell, spec
 from tests.programs import build
 from triage_tui.guest.arch import by_name
+from triage_tui.guest.checkpoint.model import Descriptor, Mark, OpenFile
 from triage_tui.guest.checkpoint.obstacles import Obstacle
 from triage_tui.guest.checkpoint.taking import take_checkpoint
 from triage_tui.guest.checkpoint.taking_files import Opened
+from triage_tui.guest.checkpoint.taking_marks import name_marks
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.state.descriptors import open_descriptors
 from triage_tui.guest.supervisor import Guest
+from triage_tui.runs.model import Syscall
 
 
 def refusal(start: LaunchSpec, directory: Path) -> str:
@@ -80,9 +83,12 @@ def _connected(stack: ExitStack) -> int:
     return first.fileno()
 
 
-def _inotify(stack: ExitStack) -> int:
+def _has_heard(stack: ExitStack) -> int:
     libc = ctypes.CDLL(None)
-    return _closing(stack, libc.inotify_init())
+    fd = _closing(stack, libc.inotify_init())
+    libc.inotify_add_watch(fd, b"/dev/null", 0x20)
+    with open("/dev/null", "rb"):
+        return fd
 
 
 def _told_once(stack: ExitStack) -> int:
@@ -130,7 +136,8 @@ def _told_by_signal(stack: ExitStack) -> int:
     [
         (_connected, "a socket with somebody at its other end"),
         (lambda stack: _closing(stack, *pty.openpty()), "a terminal with a state of its own"),
-        (_inotify, "something that cannot be made again (inotify, watching nothing)"),
+        (lambda stack: _closing(stack, os.pidfd_open(os.getpid())), "something that cannot be made again"),
+        (_has_heard, "is inotify, and has something to tell that was not read"),
         (_told_once, "an epoll instance that has told of descriptor"),
         (_forgotten, "an epoll instance that watches a file whose descriptor was closed"),
         (_on_its_way, "more than bytes in it (SCM_RIGHTS)"),
@@ -172,3 +179,23 @@ def test_listening_sockets_and_pipes_can_be(tmp_path: Path) -> None:
         found.check()
     with pytest.raises(Obstacle, match="other end of one of its pipes"):
         look(holds)
+
+
+def test_watched_files_are_found_by_the_paths_of_the_calls(tmp_path: Path) -> None:
+    (tmp_path / "watched").touch()
+    (tmp_path / "link").symlink_to("watched")
+    inode = (tmp_path / "watched").stat().st_ino
+
+    def add(path: str, number: int, fd: str = "5") -> Syscall:
+        return Syscall(1, "inotify_add_watch", arguments=[fd, "0", "2"], ret=number, path=path)
+
+    def named(*calls: Syscall) -> OpenFile:
+        file = OpenFile(id=1, kind="inotify", marks=[Mark(2, "", 2, inode, 0)])
+        name_marks(os.getpid(), str(tmp_path), "/", [file], [Descriptor(5, 1)], calls)
+        return file
+
+    file = named(add("/", 1), add("link", 2), add("/", 7), add("/", 9, "6"))
+    assert ([mark.path for mark in file.marks], file.last_mark) == ([str(tmp_path / "watched")], 7)
+    (tmp_path / "watched").rename(tmp_path / "renamed")
+    with pytest.raises(Obstacle, match="descriptor 5 is inotify, and what it watches has another name"):
+        named(add("link", 2))

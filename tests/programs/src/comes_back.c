@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -109,6 +110,37 @@ static void use_others(void) {
     printf("%d, broadcast %d\n", count, on);
 }
 
+static int watch(const char *path, int events) {
+    static int watching = -1;
+    if (watching < 0) watching = inotify_init1(IN_NONBLOCK);
+    inotify_add_watch(watching, path, events);
+    return watching;
+}
+
+/* Watch with the second and the third number; the first and the fourth are given up. */
+static void watch_files(void) {
+    char events[512];
+
+    inotify_rm_watch(watch("/", IN_CREATE), 1);
+    watch("/made", IN_OPEN | IN_CREATE);
+    watch("/made/../made/file", IN_MODIFY | IN_ONESHOT);
+    inotify_rm_watch(watch("/", IN_CREATE), 4);
+    read(watch("/made", IN_OPEN | IN_CREATE), events, sizeof events);
+}
+
+static void tell_watched(void) {
+    char events[512] __attribute__((aligned(8)));
+    int watching = watch("/made", IN_OPEN), count = read(watching, events, sizeof events);
+
+    printf("watched");
+    for (int at = 0; at < count;) {
+        struct inotify_event *event = (struct inotify_event *)(events + at);
+        printf(" %d %x %s,", event->wd, event->mask, event->len ? event->name : "");
+        at += sizeof *event + event->len;
+    }
+    printf(" next %d\n", inotify_add_watch(watching, "/", IN_CREATE));
+}
+
 static void wait_for(int child) {
     if (child == 0) _exit(0);
     waitpid(child, NULL, 0);
@@ -174,6 +206,7 @@ int main(int argc, char **argv) {
     bind(listening, (struct sockaddr *)&address, sizeof address);
     listen(listening, 3);
     open_others();
+    watch_files();
     flock(file, LOCK_EX);
     fcntl(file, F_SETLK, &lock);
     wait_for(fork());
@@ -231,6 +264,7 @@ int main(int argc, char **argv) {
     memset(text, 0, sizeof text);
     read(file, text, 63);
     printf("%s in %s, descriptor %d\n", text, getcwd(map, 4096), file);
+    tell_watched();
     free(heap);
     heap = malloc(5000000);
     heap[4999999] = 'e';

@@ -50,7 +50,7 @@ PATH_ARGUMENT = {
     **_all_at(
         1,
         "openat newfstatat statx faccessat faccessat2 readlinkat mkdirat mknodat unlinkat renameat renameat2 "
-        "linkat fchmodat fchownat execveat",
+        "linkat fchmodat fchownat execveat inotify_add_watch",
     ),
 }
 """Host call -> index of the argument that points to its path."""

@@ -129,13 +129,17 @@ SHAPES: dict[str, Shape] = {
         "fown_entry": "1 uid! u, 2 euid! u, 3 signum! u, 4 pid_type! u, 5 pid! u",
         "file_entry": "1 type! u, 2 id! u, 3 reg reg_file_entry, 4 isk inet_sk_entry, "
         "8 efd eventfd_file_entry, 9 epfd eventpoll_file_entry, 10 sgfd signalfd_entry, "
-        "12 tfd timerfd_entry, 16 usk unix_sk_entry, 18 pipe pipe_entry",
+        "12 tfd timerfd_entry, 13 ify inotify_file_entry, 16 usk unix_sk_entry, 18 pipe pipe_entry",
         "eventfd_file_entry": "1 id! u, 2 flags! u, 3 fown! fown_entry, 4 counter! u",
         "eventpoll_file_entry": "1 id! u, 2 flags! u, 3 fown! fown_entry, 4 tfd* eventpoll_tfd_entry",
         "eventpoll_tfd_entry": "1 id! u, 2 tfd! u, 3 events! u, 4 data! u",
         "signalfd_entry": "1 id! u, 2 flags! u, 3 fown! fown_entry, 4 sigmask! u",
         "timerfd_entry": "1 id! u, 2 flags! u, 3 fown! fown_entry, 4 clockid! u, 5 ticks! u, "
         "6 settime_flags! u, 7 vsec! u, 8 vnsec! u, 9 isec! u, 10 insec! u",
+        "inotify_file_entry": "1 id! u, 2 flags! u, 4 fown! fown_entry, 5 wd* inotify_wd_entry",
+        "inotify_wd_entry": "1 id! u, 2 i_ino! u, 3 mask! u, 4 ignored_mask! u, 5 s_dev! u, 6 wd! u, "
+        "7 f_handle! fh_entry",
+        "fh_entry": "1 bytes! u, 2 type! u, 3 handle* u, 4 path t",
         "sk_packet_entry": "1 id_for! u, 2 length! u",
         "reg_file_entry": "1 id! u, 2 flags! u, 3 pos! u, 5 fown! fown_entry, 6 name! t, 7 mnt_id z, "
         "8 size u, 10 mode u",
@@ -154,7 +158,7 @@ SHAPES: dict[str, Shape] = {
 
 X86_64, ARM, AARCH64, PPC64, S390, MIPS = 1, 2, 3, 4, 5, 6
 """`mtype` of a core image; 0 is an architecture for which CRIU has none."""
-REG, PIPE, INETSK, UNIXSK, EVENTFD, EVENTPOLL, SIGNALFD, TIMERFD = 1, 2, 4, 5, 6, 7, 9, 17
+REG, PIPE, INETSK, UNIXSK, EVENTFD, EVENTPOLL, INOTIFY, SIGNALFD, TIMERFD = 1, 2, 4, 5, 6, 7, 8, 9, 17
 """Types of files."""
 TASK_ALIVE = 1
 AREA_REGULAR, AREA_STACK, AREA_VDSO, AREA_HEAP = 1, 2, 8, 32

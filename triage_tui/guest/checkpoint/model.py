@@ -14,7 +14,7 @@ DIRECTORY = "checkpoint"
 
 FileKind = Literal[
     "file", "directory", "device", "pipe", "inet", "unix", "pair", "eventfd", "epoll", "timerfd", "signalfd",
-    "stdin", "stdout", "stderr",
+    "inotify", "stdin", "stdout", "stderr",
 ]  # fmt: skip
 """What a descriptor leads to: "unix" is a local socket by itself, "pair" one of two that are connected with
 each other; the last three are the streams that every run has of its own."""
@@ -38,6 +38,19 @@ class Watch(msgspec.Struct, frozen=True):
     fd: int
     events: int
     data: int
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What an inotify instance watches, inotify_add_watch(2)."""
+
+    number: int
+    """As the guest was given it."""
+    path: str
+    """As the first process of its name spaces sees it."""
+    events: int
+    inode: int
+    device: int
+    """As the kernel writes it: the minor number has 20 bits."""
 
 
 class Timer(msgspec.Struct, frozen=True):
@@ -89,6 +102,9 @@ class OpenFile(msgspec.Struct, kw_only=True):
     """Of a signalfd, as the guest numbers them; bit 0 is signal 1."""
     timer: Timer | None = None
     watches: list[Watch] = []
+    marks: list[Mark] = []
+    last_mark: int = 0
+    """The number that the newest of them was given, also where it is there no more."""
 
 
 class FileLock(msgspec.Struct, frozen=True):
@@ -222,6 +238,8 @@ class Facts(msgspec.Struct, kw_only=True):
     """Number of the newest call of all threads that is not made again, 0: the one before `seq`."""
     options: dict[int, list[SocketOption]] = {}
     """Those of each socket."""
+    last_marks: dict[int, int] = {}
+    """Open file that is an inotify instance -> the number that it gave last."""
     semaphores: list[int] = []
     """Open files that are eventfds which count down by one."""
     mapped: dict[str, str]

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 
 from triage_tui.guest.checkpoint import messages
-from triage_tui.guest.checkpoint.model import Descriptor, Facts, OpenFile, Timer, Watch
+from triage_tui.guest.checkpoint.model import Descriptor, Facts, Mark, OpenFile, Timer, Watch
 from triage_tui.guest.checkpoint.socket_options import MOST_BYTES, is_known
 from triage_tui.guest.checkpoint.taking_pairs import MOST_UNREAD
 from triage_tui.guest.checkpoint.wire import Damaged, Message
@@ -14,10 +14,11 @@ from triage_tui.guest.checkpoint.wire import Damaged, Message
 _SECOND = 1_000_000_000
 _LONGEST_S = 1 << 32
 _MOST_WATCHES = 4096
+_MOST_NUMBER = (1 << 31) - 2
 
 
 def read_anonymous(entry: Message, number: int, flags_mask: int) -> OpenFile | None:
-    """Return the eventfd, epoll instance, timer or signalfd of an entry of files.img, None for others.
+    """Return what an entry of files.img has that has no file of its own, None for other entries.
 
     Raises:
         Damaged: it cannot be.
@@ -34,6 +35,26 @@ def read_anonymous(entry: Message, number: int, flags_mask: int) -> OpenFile | N
                 raise Damaged("an epoll instance watches too much")
             watches = [Watch(each["tfd"], each["events"] & 0xFFFFFFFF, each["data"]) for each in one["tfd"]]
             return OpenFile(id=number, kind="epoll", flags=one["flags"] & flags_mask, watches=watches)
+        case messages.INOTIFY if "ify" in entry:
+            one = entry["ify"]
+            marks = [
+                Mark(
+                    each["wd"],
+                    each["f_handle"].get("path", ""),
+                    each["mask"] & 0xFFFFFFFF,
+                    each["i_ino"],
+                    each["s_dev"],
+                )
+                for each in one["wd"]
+            ]
+            given = {mark.number for mark in marks}
+            wrong = len(given) != len(marks) or not all(0 < each <= _MOST_NUMBER for each in given)
+            if len(marks) > _MOST_WATCHES or wrong:
+                raise Damaged("an inotify instance watches what it cannot")
+            flags = one["flags"] & flags_mask
+            return OpenFile(
+                id=number, kind="inotify", flags=flags, marks=marks, last_mark=max(given, default=0)
+            )
         case messages.TIMERFD if "tfd" in entry:
             one = entry["tfd"]
             parts = [(one["vsec"], one["vnsec"]), (one["isec"], one["insec"])]
@@ -61,6 +82,12 @@ def add_facts(files: Sequence[OpenFile], facts: Facts) -> None:
         if number not in by_id or by_id[number].kind != "eventfd":
             raise Damaged("a semaphore is no eventfd")
         by_id[number].semaphore = True
+    for number, last in facts.last_marks.items():
+        if number not in by_id or by_id[number].kind != "inotify":
+            raise Damaged("a number of watches is of no inotify instance")
+        if not by_id[number].last_mark <= last <= _MOST_NUMBER:
+            raise Damaged("an inotify instance watches what it cannot")
+        by_id[number].last_mark = last
     for number, options in facts.options.items():
         file = by_id.get(number)
         if file is None or file.kind not in ("inet", "unix", "pair"):

@@ -52,6 +52,8 @@ def read_files(directory: Path, facts: Facts) -> tuple[list[OpenFile], dict[int,
             _check_device(file.path)
         elif number in facts.directories:
             file.kind = "directory"
+        for mark in file.marks:
+            guest_path(mark.path)
         if file.kind in ("file", "device", "directory"):
             paths[number] = guest_path(file.path)
         found.append(file)

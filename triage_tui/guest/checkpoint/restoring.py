@@ -23,6 +23,7 @@ from triage_tui.guest.checkpoint.locks import lock_again
 from triage_tui.guest.checkpoint.model import Checkpoint
 from triage_tui.guest.checkpoint.putting_back import put_files_back, put_times_back
 from triage_tui.guest.checkpoint.restoring_files import FileRestorer
+from triage_tui.guest.checkpoint.restoring_marks import watch_again
 from triage_tui.guest.checkpoint.restoring_memory import MemoryRestorer, free_page
 from triage_tui.guest.checkpoint.restoring_threads import ThreadRestorer, Waiting
 from triage_tui.guest.checkpoint.served_stub import ServedStub
@@ -101,11 +102,13 @@ def restore(
                 memory.take_away(maps(), before)
         if checkpoint.facts.clear_tid:
             injector.call("set_tid_address", checkpoint.facts.clear_tid)
+        put_times_back(cell, checkpoint.facts.changed)
+        # From here on nothing may be done to its files.
+        watch_again(injector, pid, checkpoint)
         give_attributes(injector, pid, checkpoint.facts.attributes)
     if 0 < checkpoint.facts.last_id < _MOST_IDS:
         # What it makes from now on has the ids that it would have had, wherever that can be had.
         cell.reach_id(checkpoint.facts.last_id + 1)
-    put_times_back(cell, checkpoint.facts.changed)
     for other in others:
         env = places().get(other.notification.tid)
         if env is None:

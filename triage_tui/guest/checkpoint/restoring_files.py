@@ -135,7 +135,7 @@ class FileRestorer:
                 return self._end_of_pair(file)
             if file.kind in ("inet", "unix"):
                 return self._settled(self._socket(file), file)
-            if file.kind in ("eventfd", "epoll", "timerfd", "signalfd"):
+            if file.kind in ("eventfd", "epoll", "inotify", "timerfd", "signalfd"):
                 return self._settled(self._anonymous(file), file)
             place = self._injector.put(os.fsencode(file.path) + b"\0")
             fd = self._injector.call(
@@ -199,6 +199,8 @@ class FileRestorer:
                     inject.call("write", fd, inject.put(more.to_bytes(8, inject.arch.endian)), 8)
             case "epoll":
                 fd = inject.call("epoll_create1", 0)
+            case "inotify":
+                fd = inject.call("inotify_init1", 0)
             case "timerfd":
                 fd = inject.call("timerfd_create", file.timer.clock if file.timer is not None else 0, 0)
             case _:

@@ -8,6 +8,8 @@ import fcntl
 import os
 import socket
 import struct
+import sys
+import termios
 from collections.abc import Iterator
 
 from triage_tui.errors import TriageError
@@ -19,6 +21,8 @@ from triage_tui.guest.state import sockets
 _F_GETPIPE_SZ, _F_SETPIPE_SZ = 1032, 1031
 _TFD_IOC_SET_TICKS = 0x40085400
 """<linux/timerfd.h>"""
+_INOTIFY_IOC_SETNEXTWD = 0x40044900
+"""<linux/inotify.h>"""
 _SECOND = 1_000_000_000
 
 
@@ -79,6 +83,52 @@ def set_timer(pid: int, fd: int, timer: Timer) -> None:
                 fcntl.ioctl(own, _TFD_IOC_SET_TICKS, struct.pack("=Q", timer.ticks))
         except OSError as error:
             raise TriageError(f"a timer cannot be set again: {error.strerror}") from None
+        finally:
+            os.close(own)
+
+
+def unread_bytes(pid: int, fd: int) -> int:
+    """Return how many bytes can be read of the descriptor `fd` of a process (ioctl FIONREAD).
+
+    Raises:
+        OSError: there is no such descriptor, or that cannot be told of it.
+    """
+    with sockets.process_handle(pid) as handle:
+        own = duplicate(handle, fd)
+        try:
+            return int.from_bytes(fcntl.ioctl(own, termios.FIONREAD, bytes(4)), sys.byteorder)
+        finally:
+            os.close(own)
+
+
+def drop_unread(pid: int, fd: int) -> None:
+    """Read what can be read of the descriptor `fd` of a process, for nobody.
+
+    Raises:
+        OSError: there is no such descriptor, or that cannot be told of it.
+    """
+    with sockets.process_handle(pid) as handle:
+        own = duplicate(handle, fd)
+        try:
+            if size := int.from_bytes(fcntl.ioctl(own, termios.FIONREAD, bytes(4)), sys.byteorder):
+                os.read(own, size)
+        finally:
+            os.close(own)
+
+
+def number_next(pid: int, fd: int, number: int) -> None:
+    """Have the next watch that the inotify instance `fd` of a process is given get this number.
+
+    Raises:
+        TriageError: that cannot be had.
+        OSError: there is no such descriptor.
+    """
+    with sockets.process_handle(pid) as handle:
+        own = duplicate(handle, fd)
+        try:
+            fcntl.ioctl(own, _INOTIFY_IOC_SETNEXTWD, number)
+        except OSError as error:
+            raise TriageError(f"a watch cannot have its number again: {error.strerror}") from None
         finally:
             os.close(own)
 

@@ -19,8 +19,10 @@ from triage_tui.guest.checkpoint.image_files import sha256_of
 from triage_tui.guest.checkpoint.model import ChangedFile, Checkpoint, Facts, FileKind, ThreadFacts
 from triage_tui.guest.checkpoint.moment import Moment
 from triage_tui.guest.checkpoint.obstacles import Obstacle
+from triage_tui.guest.checkpoint.settling import drop_unread
 from triage_tui.guest.checkpoint.taking_checks import check_areas, check_calls, check_status, ids
 from triage_tui.guest.checkpoint.taking_files import Opened
+from triage_tui.guest.checkpoint.taking_marks import name_marks
 from triage_tui.guest.checkpoint.taking_memory import emulator_pages, keep_pages, without_name
 from triage_tui.guest.checkpoint.taking_threads import take_threads
 from triage_tui.guest.checkpoint.writing import CHANGED_FILE, PAGES_FILE, write_checkpoint
@@ -79,6 +81,8 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
     check_areas(areas)
     emulators = guest.emulator_pages & emulator_pages(areas)
     opened = _open_files(guest)
+    own_calls = [call for call in calls if call.pid == process.inner_pid(pid)]
+    name_marks(pid, cwd, os.readlink(f"/proc/{pid}/root"), opened.files, opened.descriptors, own_calls)
     upper = guest.changes
     if upper < 0:
         raise Obstacle("what it changed below its root cannot be seen")
@@ -94,6 +98,10 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
             ids(pid, "gid"),
             _own_program(guest) | opened.sockets,
         )
+    for file in opened.files:
+        if file.kind == "inotify":
+            # A program without a root file system has heard of what was read of its files.
+            drop_unread(pid, next(one.fd for one in opened.descriptors if one.file == file.id))
     heap = guest.trace.effects(pid).heap or (0, 0)
     emulator = find_qemu(arch, guest.spec.qemu_dir)
     facts = Facts(
@@ -115,6 +123,7 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         streams={file.id: file.kind for file in opened.files if file.kind in ("stdin", "stdout", "stderr")},
         devices=[file.id for file in opened.files if file.kind == "device"],
         directories=[file.id for file in opened.files if file.kind == "directory"],
+        last_marks={file.id: file.last_mark for file in opened.files if file.last_mark},
         semaphores=[file.id for file in opened.files if file.semaphore],
         options={file.id: file.options for file in opened.files if file.options},
         mapped=_mapped(guest, areas, changed),

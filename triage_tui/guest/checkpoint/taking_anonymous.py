@@ -1,4 +1,4 @@
-"""What descriptors without a file of their own hold: eventfd, epoll, timerfd and signalfd.
+"""What descriptors without a file of their own hold: eventfd, epoll, inotify, timerfd and signalfd.
 
 The kernel tells in fdinfo (proc(5), "/proc/pid/fdinfo/") all that a new one needs.
 """
@@ -10,7 +10,8 @@ import os
 import re
 
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.checkpoint.model import OpenFile, Timer, Watch
+from triage_tui.guest.checkpoint import settling
+from triage_tui.guest.checkpoint.model import Mark, OpenFile, Timer, Watch
 from triage_tui.guest.checkpoint.obstacles import Obstacle
 from triage_tui.guest.emulator.signal_actions import guest_mask, signal_numbers
 from triage_tui.guest.host import host_syscalls
@@ -26,6 +27,7 @@ _CANCEL_ON_SET = 2
 _ONESHOT, _WANTED = 1 << 30, 0x0FFFFFFF & ~0x18
 """EPOLLONESHOT, and what may be waited for: without EPOLLERR and EPOLLHUP, which the kernel always adds."""
 _WATCH = re.compile(r"(\d+) events: *([0-9a-f]+) data: *([0-9a-f]+)")
+_MARK = re.compile(r"wd:(\d+) ino:([0-9a-f]+) sdev:([0-9a-f]+) mask:([0-9a-f]+) ")
 _TIME = re.compile(r"\((\d+), (\d+)\)")
 
 
@@ -64,6 +66,8 @@ def look(pid: int, fd: int, kind: str, arch: Arch, found: OpenFile) -> bool:
                 found.semaphore = info["eventfd-semaphore"][0] == "1"
             case "eventpoll":
                 found.kind, found.watches = "epoll", _watches(pid, fd, what, info.get("tfd", []))
+            case "inotify":
+                found.kind, found.marks = "inotify", _marks(pid, fd, what, info.get("inotify", []))
             case "timerfd":
                 found.kind, found.timer = "timerfd", _timer(what, info)
             case "signalfd":
@@ -88,6 +92,22 @@ def _timer(what: str, info: dict[str, list[str]]) -> Timer:
         if (match := _TIME.match(info[key][0]))
     )
     return Timer(int(info["clockid"][0]), int(info["ticks"][0]), left, interval)
+
+
+def _marks(pid: int, fd: int, what: str, lines: list[str]) -> list[Mark]:
+    """Return what an inotify instance watches, each without its path; the oldest comes first."""
+    if len(lines) > _MOST_WATCHES:
+        raise Obstacle(f"{what} is inotify, and watches more than {_MOST_WATCHES} files")
+    if settling.unread_bytes(pid, fd):
+        raise Obstacle(f"{what} is inotify, and has something to tell that was not read")
+    found = []
+    for line in lines:
+        match = _MARK.match(line)
+        if match is None:
+            raise ValueError(line)
+        inode, device, events = (int(text, 16) for text in match.groups()[1:])
+        found.append(Mark(int(match[1]), "", events, inode, device))
+    return sorted(found, key=lambda mark: mark.number)
 
 
 def _watches(pid: int, fd: int, what: str, lines: list[str]) -> list[Watch]:

@@ -18,7 +18,7 @@ from triage_tui.guest.checkpoint.core_images import core_entry, thread_entry
 from triage_tui.guest.checkpoint.image_files import write_image, write_private
 from triage_tui.guest.checkpoint.injecting import protection
 from triage_tui.guest.checkpoint.locks import lock_entries
-from triage_tui.guest.checkpoint.model import Checkpoint, OpenFile, Timer
+from triage_tui.guest.checkpoint.model import Checkpoint, Mark, OpenFile, Timer
 from triage_tui.guest.checkpoint.wire import Message
 from triage_tui.runs.checkpoint_place import FACTS_FILE
 from triage_tui.runs.process_model import Mapping
@@ -35,6 +35,7 @@ _TCP_LISTEN, _TCP_CLOSE, _TCP_ESTABLISHED = 10, 7, 1
 _ANONYMOUS = {
     messages.EVENTFD: "efd",
     messages.EVENTPOLL: "epfd",
+    messages.INOTIFY: "ify",
     messages.SIGNALFD: "sgfd",
     messages.TIMERFD: "tfd",
 }
@@ -122,6 +123,8 @@ def _file_type(file: OpenFile) -> int:
             return messages.EVENTFD
         case "epoll":
             return messages.EVENTPOLL
+        case "inotify":
+            return messages.INOTIFY
         case "timerfd":
             return messages.TIMERFD
         case "signalfd":
@@ -184,6 +187,8 @@ def _anonymous(file: OpenFile, kind: int, entry: Message) -> Message:
         case messages.EVENTPOLL:
             watched = [{"tfd": one.fd, "events": one.events, "data": one.data} for one in file.watches]
             entry |= {"tfd": [{"id": file.id} | one for one in watched]}
+        case messages.INOTIFY:
+            entry |= {"wd": [_mark(file.id, mark) for mark in file.marks]}
         case messages.SIGNALFD:
             entry |= {"sigmask": file.signals}
         case _:
@@ -194,6 +199,13 @@ def _anonymous(file: OpenFile, kind: int, entry: Message) -> Message:
             entry |= {"clockid": timer.clock, "ticks": timer.ticks, "settime_flags": 0}
             entry |= {"vsec": seconds, "vnsec": left, "isec": every, "insec": interval}
     return {"type": kind, "id": file.id, _ANONYMOUS[kind]: entry}
+
+
+def _mark(number: int, mark: Mark) -> Message:
+    # The path stands for the file's handle, which only the kernel that gave it could use.
+    handle: Message = {"bytes": 0, "type": 0, "path": mark.path}
+    entry: Message = {"id": number, "wd": mark.number, "mask": mark.events, "ignored_mask": 0}
+    return entry | {"i_ino": mark.inode, "s_dev": mark.device, "f_handle": handle}
 
 
 def _memory(checkpoint: Checkpoint, ids: dict[str, int], program: int) -> Message:
