@@ -11,10 +11,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def installation(directory: Path, without: str, broken: str | None = None) -> Path:
-    """Make a virtual environment with all that this interpreter has but the module `without`.
+def installation(directory: Path, *without: str, broken: str | None = None) -> Path:
+    """Make a virtual environment with all that this interpreter has but the modules `without`.
 
-    With `broken`, the text of a module, that takes its place. Returns its interpreter.
+    With `broken`, the text of a module, that takes their place. Returns its interpreter.
     """
     venv.create(directory, symlinks=True)
     (target,) = directory.glob("lib/python3*/site-packages")
@@ -24,10 +24,11 @@ def installation(directory: Path, without: str, broken: str | None = None) -> Pa
     source = Path(spec.origin).parents[1]
     for entry in source.iterdir():
         # Start-up files of the original may add other places.
-        if entry.suffix != ".pth" and entry.name.partition(".")[0] != without:
+        if entry.suffix != ".pth" and entry.name.partition(".")[0] not in without:
             (target / entry.name).symlink_to(entry)
     if broken is not None:
-        (target / f"{without}.py").write_text(broken)
+        for name in without:
+            (target / f"{name}.py").write_text(broken)
     return directory / "bin" / "python"
 
 

@@ -11,6 +11,7 @@ it had been finished (told apart here).
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import threading
@@ -92,12 +93,18 @@ def load_library() -> Any:
     with _loading, _environment(_AT_IMPORT):
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(_silent)
+        # Nearly all that is made while it loads stays: to look for garbage takes a fifth of the time.
+        looks = gc.isenabled()
+        gc.disable()
         try:
             import litellm
         except ImportError as error:
             raise TriageError(
                 "asking a model needs the Python package litellm: pip install 'triage-tui[model]'"
             ) from error
+        finally:
+            if looks:
+                gc.enable()
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.num_retries = 0
