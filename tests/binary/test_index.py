@@ -222,7 +222,7 @@ def test_code_of_nothing_but_one_instruction_is_gone_over_in_time(unit: bytes) -
         + bytes(9)
         + struct.pack("<HHIIIIIHHHHHH", 2, 40, 1, 0x10054, 52, 0, 0x5000000, 52, 32, 1, 0, 0, 0)
     )
-    size = 1 << 18
+    size = 1 << 16
     segment = struct.pack("<8I", 1, 0, 0x10000, 0x10000, 84 + size, 84 + size, 5, 0x1000)
     index = build_index(header + segment + (unit * size)[:size])
     assert index.instructions <= size

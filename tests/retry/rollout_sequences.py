@@ -32,8 +32,8 @@ class Act(NamedTuple):
 
 kills = st.one_of(
     st.just(NEVER),
-    st.builds(Kill, step=st.sampled_from(rolling.ROLLOUT_STEPS)),
-    st.builds(Kill, change=st.integers(0, 120)),
+    st.sampled_from(rolling.ROLLOUT_STEPS).map(lambda step: Kill(step=step)),
+    st.integers(0, 120).map(lambda change: Kill(change=change)),
 )
 acts = st.builds(
     Act,

@@ -39,8 +39,8 @@ class Decision(NamedTuple):
 
 kills = st.one_of(
     st.just(NEVER),
-    st.builds(Kill, step=st.sampled_from(_STEPS)),
-    st.builds(Kill, change=st.integers(0, 80)),
+    st.sampled_from(_STEPS).map(lambda step: Kill(step=step)),
+    st.integers(0, 80).map(lambda change: Kill(change=change)),
 )
 decisions = st.builds(
     Decision,
