@@ -43,6 +43,13 @@ STATIC = BASE | {
         "probe": {"port": 8080, "send": "GET / HTTP/1.0\r\n\r\n", "expect": "all is well"},
     },
 }
+SHORT = BASE | {
+    "id": "short",
+    "cause": "missing_file",
+    "remedy": "content",
+    "argv": ["/bin/busybox", "cat", "/etc/wanted.conf"],
+    "success": {"outcome": "exit"},
+}
 BROKEN = BASE | {"id": "broken", "cause": "permission", "argv": ["/x"], "success": {"output": "("}}
 
 
@@ -54,14 +61,15 @@ def benched(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, d
 
 @pytest.mark.usefixtures("package")
 def test_cases_are_played_to_their_end_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cases = corpus(tmp_path, LOCKED, STATIC, BROKEN)
+    cases = corpus(tmp_path, LOCKED, STATIC, SHORT, BROKEN)
     code, told, _ = benched(capsys, cases, "--jobs", "3")
     assert code == 1, "a case that cannot be played is no success"
-    spool, page, broken = told["per_case"]
+    spool, page, short, broken = told["per_case"]
     assert (spool["reached"], spool["unmet"], spool["rounds"] >= 2) == (True, [], True)
     assert spool["approved"]
     assert spool["masked"], "what a rule supplied is told"
     assert (page["reached"], page["unmet"], page["approved"], page["touched"]) == (True, [], [], False)
+    assert (short["reached"], short["unmet"]) == (True, [])
     assert "no regular expression" in broken["problem"]
     assert (told["fixable"], told["reached_fixable"], told["healthy_touched"]) == (1, 1.0, 0)
     left = {path.name for path in (tmp_path / "cache" / "triage-tui" / "evaluation").iterdir()}
@@ -70,12 +78,12 @@ def test_cases_are_played_to_their_end_and_kept(tmp_path: Path, capsys: pytest.C
     # What this version played is not played again, and another criterion is another case.
     earlier = tmp_path / "earlier.json"
     earlier.write_text(json.dumps(told))
-    other = LOCKED | {"success": {"outcome": "exit"}}
-    code, told, said = benched(capsys, corpus(tmp_path, other, STATIC), "--compare", str(earlier))
+    other = SHORT | {"success": {"outcome": "hang"}}
+    code, told, said = benched(capsys, corpus(tmp_path, other, LOCKED), "--compare", str(earlier))
     assert code == 0
     assert "1 of 2 cases were played with this version already" in said
-    assert told["per_case"][0]["unmet"] == ["outcome is 'hang', not 'exit'"]
-    assert "worse: spool: no longer reached" in said
+    assert told["per_case"][0]["unmet"] == ["outcome is 'exit', not 'hang'"]
+    assert "worse: short: no longer reached" in said
 
 
 def test_what_is_no_result_or_no_number_is_one_sentence(

@@ -60,7 +60,8 @@ def test_a_shell_that_waits_for_two_conditions_gets_past_both(
         "until [ $(cat /run/state) = ready ]; do sleep 1; done; echo started"
     )
     words = ("/bin/busybox", "sh", "-c", script)
-    story = triage_json(tmp_path, "run", "--policy", "auto", "--rootfs", str(root), "--", *words)
+    options = ("--policy", "auto", "--grace", "0.3", "--rootfs", str(root))
+    story = triage_json(tmp_path, "run", *options, "--", *words)
     first, second, third = story["rounds"]
     assert first["approved"] == "Say that /run/busy is gone"
     assert second["verdict"]["word"] == "progressed"
@@ -79,9 +80,8 @@ def test_a_program_gets_past_its_wait_for_a_variable(
     root.mkdir()
     shutil.copy(PROGRAMS / f"polls.{arch}", root / "polls")
     (root / "polls").chmod(0o755)
-    story = triage_json(
-        tmp_path, "run", "--policy", "auto", "--idle", "2", "--rootfs", str(root), "--", "/polls", *words
-    )
+    options = ("--policy", "auto", "--idle", "0.5", "--grace", "0.3", "--rootfs", str(root))
+    story = triage_json(tmp_path, "run", *options, "--", "/polls", *words)
     first, second = story["rounds"]
     assert first["approved"] == "Set the variable that the loop waits for"
     assert (second["verdict"]["word"], second["verdict"]["rung"]) == ("resolved", "healthy_exit")
