@@ -7,7 +7,7 @@ literal pools, page addresses and halves, one instruction at a time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 from capstone import CS_OP_IMM, CS_OP_MEM, CS_OP_REG
@@ -89,8 +89,8 @@ class Tracker:
         name = self._name(insn, op.reg)
         return 0 if is_zero(name) else self.values.get(name)
 
-    def step(self, insn: Any, out: Instruction, pc: int) -> None:
-        """Follow one instruction and note in `out` what it completes."""
+    def step(self, insn: Any, out: Instruction, pc: int, changed: Set[str]) -> None:
+        """Follow one instruction, which writes the registers `changed`; note in `out` what it completes."""
         pending = self.clobber_next
         self.clobber_next = False
         if self.family == "ppc" and is_pc_read(insn):
@@ -102,7 +102,7 @@ class Tracker:
         if out.is_call or out.is_jump:
             self._leave(insn, out, pc)
         else:
-            self._follow(insn, out, pc)
+            self._follow(insn, out, pc, changed)
         if pending:
             self.forget(clobbered(self.arch))
         if out.is_call:
@@ -155,7 +155,7 @@ class Tracker:
         self._set(name, after, None, out, from_pc=True)
         return True
 
-    def _follow(self, insn: Any, out: Instruction, pc: int) -> None:
+    def _follow(self, insn: Any, out: Instruction, pc: int, changed: Set[str]) -> None:
         """Follow an instruction that stays in the function."""
         operands = insn.operands
         first = operands[0] if operands else None
@@ -164,7 +164,7 @@ class Tracker:
         if self.family == "ppc" and insn.mnemonic in ("mtctr", "mtlr") and target:
             source = self.loads.get(target)
             target = insn.mnemonic[2:]
-        changed = written(self.arch, insn) - self.fixed
+        changed = changed - self.fixed
         if self.pinned & changed:
             if restores(self.arch, insn):
                 changed -= self.pinned
@@ -386,17 +386,17 @@ def follow(
     instructions = raw(arch, code, address, thumb)
     result = [plain(arch, insn) for insn in instructions]
     labels = {insn.target for insn in result if insn.is_jump and insn.target is not None}
+    changes: list[Set[str]] = [written(arch, insn) if insn.id else frozenset() for insn in instructions]
     writes: Counter[str] = Counter()
-    for insn in instructions:
-        if insn.id:
-            writes.update(written(arch, insn))
+    for changed in changes:
+        writes.update(changed)
     once = {name for name, count in writes.items() if count == 1}
     tracker = Tracker(arch, read_word, known or {})
-    for insn, out in zip(instructions, result, strict=True):
+    for insn, out, changed in zip(instructions, result, changes, strict=True):
         if insn.id == 0:
             continue
         if insn.address in labels:
             tracker.keep_only(once)
         ahead = (4 if thumb else 8) if arch.startswith("arm") else 0
-        tracker.step(insn, out, insn.address + ahead)
+        tracker.step(insn, out, insn.address + ahead, changed)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -120,23 +121,24 @@ def raw(arch: str, code: bytes, address: int, thumb: bool, most: int = MAX_INSTR
 
 def plain(arch: str, insn: Any) -> Instruction:
     """Return what one of capstone's instructions says by itself."""
-    result = Instruction(insn.address, bytes(insn.bytes), insn.mnemonic, insn.op_str)
+    # Each of capstone's attributes is made anew when it is asked for.
+    mnemonic, text = insn.mnemonic, insn.op_str
+    result = Instruction(insn.address, bytes(insn.bytes), mnemonic, text)
     if insn.id == 0:
         return result
-    groups = set(insn.groups)
-    result.is_return = CS_GRP_RET in groups or _returns(arch, insn)
-    result.is_call = not result.is_return and _calls(arch, insn, groups)
-    jumps = CS_GRP_JUMP in groups or insn.mnemonic in ("b", "bal", "j", "jr", "jalr")
-    result.is_jump = not result.is_call and not result.is_return and (jumps or writes_pc(insn))
+    groups = insn.groups
+    result.is_return = CS_GRP_RET in groups or _returns(arch, mnemonic, text)
+    result.is_call = not result.is_return and _calls(arch, insn, groups, mnemonic, text)
+    jumps = CS_GRP_JUMP in groups or mnemonic in ("b", "bal", "j", "jr", "jalr")
+    result.is_jump = not result.is_call and not result.is_return and (jumps or writes_pc(insn, mnemonic))
     if result.is_call or result.is_jump:
         numbers = [op.imm for op in insn.operands if op.type == CS_OP_IMM]
-        if numbers and insn.mnemonic not in ("jalr", "jr"):
+        if numbers and mnemonic not in ("jalr", "jr"):
             # Capstone gives the distance for RISC-V, an address for all others.
             start = insn.address if arch == "riscv64" else 0
             result.target = (start + numbers[-1]) & ((1 << 8 * word_size(arch)) - 1)
             if arch == "riscv64":
-                others = insn.op_str.split(", ")[:-1]
-                result.operands = ", ".join([*others, f"0x{result.target:x}"])
+                result.operands = ", ".join([*text.split(", ")[:-1], f"0x{result.target:x}"])
     if arch.startswith("ppc") and is_pc_read(insn):
         # Capstone names it by its condition only.
         result.mnemonic, result.operands = "bcl", f"20, 31, 0x{insn.address + 4:x}"
@@ -152,13 +154,14 @@ _CALL_MNEMONICS = {
 _USUAL_CALLS = frozenset(["bl", "blx", "jal", "jalr", "bal", "bgezal", "call"])
 
 
-def _calls(arch: str, insn: Any, groups: set[int]) -> bool:
+def _calls(arch: str, insn: Any, groups: Sequence[int], mnemonic: str, text: str) -> bool:
     if arch == "riscv64":
         # Capstone calls every jump of this kind a call: what the link register is decides.
-        first = insn.op_str.split(",")[0]
-        full = insn.mnemonic == "jalr" and len(insn.operands) == 3
-        return insn.mnemonic in ("jal", "c.jalr") or (insn.mnemonic == "jalr" and (not full or first == "ra"))
-    return CS_GRP_CALL in groups or insn.mnemonic in _CALL_MNEMONICS.get(family(arch), _USUAL_CALLS)
+        full = mnemonic == "jalr" and len(insn.operands) == 3
+        return mnemonic in ("jal", "c.jalr") or (
+            mnemonic == "jalr" and (not full or text.split(",")[0] == "ra")
+        )
+    return CS_GRP_CALL in groups or mnemonic in _CALL_MNEMONICS.get(family(arch), _USUAL_CALLS)
 
 
 def is_pc_read(insn: Any) -> bool:
@@ -166,17 +169,17 @@ def is_pc_read(insn: Any) -> bool:
     return insn.mnemonic in ("bcl", "bdnzl") and insn.operands[-1].imm == insn.address + 4
 
 
-def writes_pc(insn: Any) -> bool:
-    """Say whether the instruction loads ARM's pc, other than from the stack."""
-    if not insn.mnemonic.startswith("ldr") or not insn.operands or insn.operands[0].type != CS_OP_REG:
+def writes_pc(insn: Any, mnemonic: str) -> bool:
+    """Say whether the instruction, of this mnemonic, loads ARM's pc, other than from the stack."""
+    if not mnemonic.startswith("ldr") or not insn.operands or insn.operands[0].type != CS_OP_REG:
         return False
     return str(insn.reg_name(insn.operands[0].reg)) == "pc"
 
 
-def _returns(arch: str, insn: Any) -> bool:
-    text = f"{insn.mnemonic} {insn.op_str}".strip()
+def _returns(arch: str, mnemonic: str, operands: str) -> bool:
+    text = f"{mnemonic} {operands}".strip()
     if arch.startswith("arm"):
-        return text == "bx lr" or (insn.mnemonic.startswith(("pop", "ldm")) and "pc}" in insn.op_str)
+        return text == "bx lr" or (mnemonic.startswith(("pop", "ldm")) and "pc}" in operands)
     if arch.startswith("ppc"):
         return text == "blr"
     return text in ("jr $ra", "ret", "jr ra", "c.jr ra", "br %r14")

@@ -128,7 +128,7 @@ class RunWriter:
         """Its lock says that the directory is being written; it ends with the process."""
         fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._published = False
-        self._unsynced: list[Path] = []
+        self._unsynced: dict[Path, None] = {}
 
     @property
     def dir(self) -> Path:
@@ -138,16 +138,35 @@ class RunWriter:
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file below the run directory; `name` may hold a sub-directory."""
         path = inside(self.dir, name)
-        write_atomic(path, text)
+        self._write(path, text.encode("utf-8", "surrogateescape"))
         return path
+
+    def _write(self, path: Path, data: bytes, mode: int = 0o644) -> None:
+        """Write a file, complete or not at all.
+
+        Nobody reads one before the run is published: it is on the disk by then, with all others at once.
+        """
+        if self._published:
+            write_atomic(path, data, mode=mode)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with os.fdopen(os.open(path, flags, mode), "wb") as stream:
+                os.fchmod(stream.fileno(), mode)
+                stream.write(data)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        self._unsynced[path] = None
 
     def write_snapshot(self, snapshot: Snapshot) -> None:
         """Write `snapshot.json`."""
-        write_atomic(self.dir / SNAPSHOT_FILE, encode_json(snapshot))
+        self._write(self.dir / SNAPSHOT_FILE, encode_json(snapshot))
 
     def write_environments(self, environments: Mapping[int, list[str]]) -> None:
         """Write the environments of processes, by id; only the owner may read them, they may hold secrets."""
-        write_atomic(self.dir / ENVIRONMENT_FILE, encode_json(environments), mode=0o600)
+        self._write(self.dir / ENVIRONMENT_FILE, encode_json(environments), 0o600)
 
     def write_trace(self, calls: Iterable[Syscall], limit: int = 1 << 62) -> int:
         """Write the longer syscall history, oldest first, one JSON object a line; return how many there are.
@@ -161,7 +180,7 @@ class RunWriter:
             if limit < 0:
                 break
             lines.append(line)
-        write_atomic(self.dir / TRACE_FILE, b"".join(lines))
+        self._write(self.dir / TRACE_FILE, b"".join(lines))
         return len(lines)
 
     def disk_bytes(self) -> int:
@@ -172,13 +191,7 @@ class RunWriter:
         """Keep `data`, read at guest address `addr`, as `memory/<name>` and return its index entry."""
         file = f"memory/{safe_name(name)}"
         path = inside(self.dir, file)
-        if self._published:
-            write_atomic(path, data)
-        else:
-            # Nobody reads it before it is published: it is on the disk by then, with all others at once.
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-            self._unsynced.append(path)
+        self._write(path, data)
         return Blob(
             addr=addr,
             addr_hex=f"0x{addr:x}",
@@ -191,7 +204,7 @@ class RunWriter:
     def add_log(self, name: str, data: bytes) -> Path:
         """Keep raw log bytes as `logs/<name>`."""
         path = inside(self.dir, f"logs/{safe_name(name)}")
-        write_atomic(path, data)
+        self._write(path, data)
         return path
 
     def publish(self) -> Path:
@@ -199,18 +212,19 @@ class RunWriter:
         if not self._published:
             if not (self._staging / SNAPSHOT_FILE).is_file():
                 raise ValueError("a run is published only with its snapshot")
-            self._sync_blobs()
+            self._sync_written()
             os.rename(self._staging, self.runs_dir / self.run_id)
             sync_directory(self.runs_dir)
             self._published = True
             self._let_go()
         return self.dir
 
-    def _sync_blobs(self) -> None:
-        """Have the memory objects on the disk. Dozens of small files at once cost what a few cost in turn."""
+    def _sync_written(self) -> None:
+        """Have what was written on the disk. Dozens of small files at once cost what a few cost in turn."""
         if self._unsynced and waits_for_disk():
-            _sync_all(self._unsynced)
-            sync_directory(self._unsynced[0].parent)
+            _sync_all(list(self._unsynced))
+            for directory in {path.parent for path in self._unsynced}:
+                sync_directory(directory)
             self._unsynced.clear()
 
     def discard(self) -> None:
