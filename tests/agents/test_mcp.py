@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from tests.e2e.commands import triage_here
 from tests.runs.build import failed_open, write_run
 from triage_tui.analyst.tools import all_tools
 from triage_tui.runs.suspicious_points import POINTS_FILE
@@ -183,9 +184,9 @@ def test_the_end_of_the_input_behind_rubbish_is_an_end(workspace: Path) -> None:
         [*command, str(workspace)], input=b"rubbish\n[]\n" * 20, capture_output=True, timeout=60, check=False
     )
     assert ended.returncode == 0, ended.stderr
-    nowhere = subprocess.run([*command, str(workspace / "none")], capture_output=True, check=False)
+    nowhere = triage_here(workspace / "none", "mcp")
     assert nowhere.returncode == 2
-    assert b"there is no directory" in nowhere.stderr
+    assert "there is no directory" in nowhere.stderr
 
 
 async def test_a_call_in_progress_is_cancelled_while_others_are_answered(workspace: Path, large: str) -> None:

@@ -18,7 +18,8 @@ _DECIDED = ("edited", "approved", "activated", "decision", "rolled_back")
 def test_a_whole_review_by_keys(tmp_path: Path, rootfs: Callable[[str], Path]) -> None:
     """Open, follow evidence, back, edit, approve, retry, roll back, quit: then look at what is on disk."""
     watcher = Watcher(tmp_path)
-    holder = start_in_background(tmp_path, rootfs("tail-armel"), known_programs()["tail-armel"].argv)
+    argv = known_programs()["tail-armel"].argv
+    holder = start_in_background(tmp_path, rootfs("tail-armel"), argv, "--sleep-repeats", "2")
     waiting = watcher.until_waiting(state="proposed").run_id
     run_dir = tmp_path / "ai_runs" / waiting
     try:

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli.strict import validator
+from tests.e2e.commands import triage_lines
 from tests.packaging.checkout import ROOT
 from triage_tui.setup import known_programs
 
-PROGRAM = "haveged-armhf"
+PROGRAM = "xl2tpd-arm64"
 
 
 @pytest.fixture
@@ -59,13 +60,9 @@ def test_the_job_of_the_page_mends_a_real_program(
     runs = {one["run_id"] for one in told["rounds"]}
     assert len(runs) > 1
     assert {path.name.split(".")[0] for path in (tmp_path / "pages").iterdir()} == runs
-    # The same from a script in Python: what was recorded, and what was decided.
-    listed = subprocess.run(
-        [sys.executable, "-m", "triage_tui", "list", "-C", str(tmp_path / "triage"), "--json"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    for line in listed.stdout.splitlines():
-        validator("list").validate(json.loads(line))
+    # What was recorded, and what was decided, one line for each.
+    for line in triage_lines(tmp_path / "triage", "list"):
+        validator("list").validate(line)
     nothing = job(str(tmp_path), "/bin/nothing")
     assert nothing.returncode == 2
     failed = json.loads((tmp_path / "outcome.json").read_text())

@@ -85,7 +85,8 @@ def test_from_the_failure_to_progress_and_back(
 
 
 def test_a_frozen_loop_goes_on_where_it_stopped(tmp_path: Path, rootfs: Rootfs, watcher: Watcher) -> None:
-    process = start_in_background(tmp_path, rootfs("tail-armel"), known_programs()["tail-armel"].argv)
+    argv = known_programs()["tail-armel"].argv
+    process = start_in_background(tmp_path, rootfs("tail-armel"), argv, "--sleep-repeats", "2")
     try:
         waiting = watcher.until_waiting(state="proposed")
         shown = triage_json(tmp_path, "show", waiting.run_id)
@@ -169,7 +170,8 @@ def test_no_process_survives_the_supervisor(
     tmp_path: Path, rootfs: Rootfs, watcher: Watcher, number: signal.Signals
 ) -> None:
     marker = f"/var/log/{tmp_path.name}"
-    process = start_in_background(tmp_path, rootfs("busybox-armel"), ["/bin/busybox", "tail", "-F", marker])
+    argv = ["/bin/busybox", "tail", "-F", marker]
+    process = start_in_background(tmp_path, rootfs("busybox-armel"), argv, "--sleep-repeats", "2")
     watcher.until_waiting(state="proposed")
     assert any("qemu" in line or "busybox" in line for line in processes_with(marker))
     process.send_signal(number)

@@ -29,10 +29,10 @@ def run(args: argparse.Namespace) -> int:
     """Serve until standard input ends."""
     if find_spec("mcp") is None:
         raise TriageError("the Python package mcp is missing: pip install 'triage-tui[mcp]' adds it")
+    workspace = Workspace.at(args.workspace)
     from triage_tui.agents.runs import AgentRuns
     from triage_tui.agents.server import serve
 
-    workspace = Workspace.at(args.workspace)
     workspace.take_in(TAKING_IN_S)
     if not workspace.runs_dir.is_dir():
         say(f"there are no runs in {safe_line(str(workspace.runs_dir))} yet")
