@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from functools import cache
 
 _NOT_FIRST = "\uff0c\u3002\uff1a\uff1b\uff1f\uff01\u3001\uff09\u201d\u300b\u2026"
 """Punctuation that does not begin a line (GB/T 15834)."""
@@ -13,7 +14,12 @@ _WIDE = (
     "\u2e80-\u303f\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60"
     "\u201c\u201d\u2026"
 )
-_PIECE = re.compile(rf" +|[{_NOT_LAST}]*[{_WIDE}][{_NOT_FIRST}]*|[^ {_WIDE}]+[{_NOT_FIRST}]*")
+
+
+@cache
+def _pieces() -> re.Pattern[str]:
+    # Not before a text is wrapped: of all that a short command computes, compiling it is a tenth.
+    return re.compile(rf" +|[{_NOT_LAST}]*[{_WIDE}][{_NOT_FIRST}]*|[^ {_WIDE}]+[{_NOT_FIRST}]*")
 
 
 def cells(text: str) -> int:
@@ -31,7 +37,7 @@ def wrap(text: str, width: int) -> list[str]:
         return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
     lines: list[str] = []
     line = ""
-    for piece in _PIECE.findall(text):
+    for piece in _pieces().findall(text):
         if line and cells(line) + cells(piece.rstrip(" ")) > width:
             lines.append(line.rstrip(" "))
             line = ""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Literal
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry.background import AskedRetry
 from triage_tui.retry.freezing import ask_to_end, ask_to_freeze
-from triage_tui.retry.inspecting import frame_code
 from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.rules.rule_decisions import UNLESS_RETRIED, RuleDecisions
 from triage_tui.retry.start import read_start
@@ -101,6 +100,9 @@ class LocalActions(RuleDecisions):
 
     def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
         """Decompile the function of a frame and keep the text in the record; `cancel` ends it."""
+        # Only here: who reads code takes a third of all that a decision would import.
+        from triage_tui.retry.inspecting import frame_code
+
         run = self._workspace.load(run_id)
         chosen = frame_code.frame_of(run, frame)
         found = frame_code.decompiled(run, chosen, cancel)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +40,9 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
     The data is on disk before the name moves (fsync of the file, then rename(2), then fsync of the
     directory), so that a crash of the machine keeps the promise too.
     """
+    # Only here: who reads a run needs none of it, nor of what it imports.
+    import tempfile
+
     raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
