@@ -14,7 +14,7 @@ from triage_tui.runs.reader import load_run
 @pytest.mark.parametrize(("option", "first"), [("--argv0=", ""), ("--argv0=other", "other")])
 def test_a_program_has_the_name_that_it_was_given(tmp_path: Path, option: str, first: str) -> None:
     root = root_with(tmp_path / "root", "arm", "exec_state")
-    words = ("--wait", "1", option, "--rootfs", str(root), "/bin/exec_state", "show")
+    words = ("--wait", "0.1", option, "--rootfs", str(root), "/bin/exec_state", "show")
     triage_here(tmp_path, "run", *words)
     (directory,) = (path.parent for path in tmp_path.glob("ai_runs/*/snapshot.json"))
     run = load_run(directory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -69,14 +70,23 @@ def test_no_running_guest_survives_a_supervisor_that_is_killed(tmp_path: Path, r
     assert not runs.exists() or list(runs.iterdir()) == []
 
 
-@pytest.mark.parametrize("when", ["it runs", "it begins"])
-def test_a_retry_is_stopped_with_its_record_and_leaves_no_process(
-    tmp_path: Path, rootfs: Rootfs, when: str
-) -> None:
-    marker = f"marker-{os.getpid()}-stopped-{when[3:]}"
-    process = start_computing(tmp_path, rootfs("busybox-mipsel"), marker)
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory, rootfs: Rootfs) -> tuple[Path, str]:
+    """A workspace with a run that was ended while its guest computed, and a word that its guests have."""
+    workspace = tmp_path_factory.mktemp("ended")
+    marker = f"marker-{os.getpid()}-ended"
+    process = start_computing(workspace, rootfs("busybox-mipsel"), marker)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=PATIENCE_S)
+    return workspace, marker
+
+
+@pytest.mark.parametrize("when", ["it runs", "it begins"])
+def test_a_retry_is_stopped_with_its_record_and_leaves_no_process(
+    tmp_path: Path, ended: tuple[Path, str], when: str
+) -> None:
+    shutil.copytree(ended[0], tmp_path, dirs_exist_ok=True)
+    marker = ended[1]
     first = triage_json(tmp_path, "list")["run_id"]
     workspace = Workspace.at(tmp_path)
     actions, nobody = LocalActions(workspace, "ann"), threading.Event()
@@ -112,11 +122,9 @@ def test_a_retry_is_stopped_with_its_record_and_leaves_no_process(
     assert list((tmp_path / "running").iterdir()) == []
 
 
-def test_who_ends_its_retries_leaves_none_of_their_guests(tmp_path: Path, rootfs: Rootfs) -> None:
-    marker = f"marker-{os.getpid()}-ended"
-    process = start_computing(tmp_path, rootfs("busybox-mipsel"), marker)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=PATIENCE_S)
+def test_who_ends_its_retries_leaves_none_of_their_guests(tmp_path: Path, ended: tuple[Path, str]) -> None:
+    shutil.copytree(ended[0], tmp_path, dirs_exist_ok=True)
+    marker = ended[1]
     first = triage_json(tmp_path, "list")["run_id"]
     actions = LocalActions(Workspace.at(tmp_path))
     actions.retry(first)

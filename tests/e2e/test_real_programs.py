@@ -40,6 +40,8 @@ def prepare(case: dict[str, Any], rootfs: Callable[[str], Path], into: Path) -> 
 
 def options(case: dict[str, Any], into: Path) -> list[str]:
     words = ["--policy", "auto", "--rounds", "1", "--user", str(case.get("user", 0))]
+    if "idle" in case["reasons"]:
+        words += ["--idle", "2"]
     words += [f"--qemu-arg={word}" for word in case.get("qemu_args", [])]
     if "stdin" in case:
         (into / "stdin").write_text(case["stdin"], newline="")
