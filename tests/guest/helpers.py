@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from triage_tui.guest.host.process import inner_pid
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits
 
@@ -20,6 +22,17 @@ def spec(rootfs: Path, qemu_dir: Path, *argv: str, **more: object) -> LaunchSpec
 def shell(script: str) -> tuple[str, ...]:
     """Return the argument vector of a busybox shell that runs `script`."""
     return ("/bin/busybox", "sh", "-c", script)
+
+
+def carried(names: str, first: object, *others: object) -> pytest.MarkDecorator:
+    """Parametrize a test by `names` (comma between them): its first case with both carriers, others by turns.
+
+    For tests that use the fixture `carrier`, where neither way to hold a call knows of the case.
+    """
+    cases = [(first, "trace"), (first, "notify")]
+    cases += [(other, ("trace", "notify")[number % 2]) for number, other in enumerate(others)]
+    rows = [(*(case if isinstance(case, tuple) else (case,)), held_by) for case, held_by in cases]
+    return pytest.mark.parametrize((*names.split(","), "carrier"), rows, indirect=["carrier"])
 
 
 def cell_processes(marker: str) -> list[int]:

@@ -14,6 +14,7 @@ import pytest
 from tests.guest.helpers import spec
 from tests.programs import build, root_with
 from triage_tui.guest.calls.giving_up import EXHAUSTED
+from triage_tui.guest.freezing.stops import Stop
 from triage_tui.guest.host.descriptor_reserve import ENOUGH
 from triage_tui.guest.record.capture import capture
 from triage_tui.guest.supervisor import Guest
@@ -27,8 +28,9 @@ from pathlib import Path
 from tests.guest.test_exhausted_supervisor import run_exhausted
 run_exhausted(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
 """
-LEFT = (*range(9), 10, 12, 16, 32)
-"""With 32 descriptors and the reserve, the guest comes to its end."""
+ENDS_WITH = 12
+"""With so many descriptors and the reserve, the guest comes to its end."""
+LEFT = (*range(9), ENDS_WITH, 32)
 
 
 def leave(count: int) -> None:
@@ -40,6 +42,19 @@ def leave(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (probes[-1], hard))
 
 
+def check_record(guest: Guest, stop: Stop, runs: Path) -> None:
+    """Fail if the record does not say why the guest was stopped."""
+    writer = RunWriter(runs)
+    capture(guest, stop, writer, target=guest.target, engine=Engine())
+    run = load_run(writer.publish())
+    if EXHAUSTED in guest.problems:
+        assert run.snapshot.reason == "unknown"
+        assert run.snapshot.trigger.detail.startswith(EXHAUSTED)
+        # Still without any, it is still frozen, or ends, refused what it asks for.
+        again = guest.run_until_stop()
+        assert again.ended or guest.is_frozen
+
+
 def run_exhausted(root: Path, qemu_dir: Path, runs: Path) -> None:
     """Run a guest with 0, 1, 2, ... descriptors left; say how each ended, and what was executed in all."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -48,15 +63,8 @@ def run_exhausted(root: Path, qemu_dir: Path, runs: Path) -> None:
         with Guest.start(how) as guest:
             leave(ENOUGH + left)
             stop = guest.run_until_stop()
-            writer = RunWriter(runs / str(left))
-            capture(guest, stop, writer, target=guest.target, engine=Engine())
-            run = load_run(writer.publish())
-            if EXHAUSTED in guest.problems:
-                assert run.snapshot.reason == "unknown"
-                assert run.snapshot.trigger.detail.startswith(EXHAUSTED)
-                # Still without any, it is still frozen, or ends, refused what it asks for.
-                again = guest.run_until_stop()
-                assert again.ended or guest.is_frozen
+            if EXHAUSTED in guest.problems or left == ENDS_WITH:
+                check_record(guest, stop, runs / str(left))
             print(left, stop.reason, EXHAUSTED in guest.problems, *guest.output().decode().split())
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 

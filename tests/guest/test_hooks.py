@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guest.helpers import spec
+from tests.guest.helpers import carried, spec
 from tests.programs import ARCHES, qemu_name, root_with
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
@@ -274,8 +274,8 @@ SEES = "function do_syscall(num, code) c_log('ends with ' .. code) return 0, 0 e
 GOES_ON = "function do_syscall() return 1, 0 end"
 
 
-@pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize("arch", ["arm", "mips", "x86_64"])
+@pytest.mark.usefixtures("carrier")
+@carried("arch", "arm", "mips", "x86_64")
 def test_a_rule_sees_the_end_before_the_guest_is_frozen_there(
     tmp_path: Path, qemu_dir: Path, arch: str
 ) -> None:

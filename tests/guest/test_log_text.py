@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guest.helpers import spec
+from tests.guest.helpers import carried, spec
 from tests.programs import root_with
 from triage_tui.guest.supervisor import Guest
 from triage_tui.runs.model import DOUBT
@@ -14,8 +14,8 @@ from triage_tui.runs.model import DOUBT
 CALLS = ("mkdir", "open", "chdir", "symlink", "rename", "truncate", "execve", "access")
 
 
-@pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize("call", [*CALLS, "failed", "long"])
+@pytest.mark.usefixtures("carrier")
+@carried("call", "long", *CALLS, "failed")
 def test_text_in_a_string_is_no_call(tmp_path: Path, qemu_dir: Path, call: str) -> None:
     root = root_with(tmp_path, "arm", "log_text")
     with Guest.start(spec(root, qemu_dir, "/bin/log_text", call)) as guest:

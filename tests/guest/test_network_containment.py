@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guest.helpers import spec
+from tests.guest.helpers import carried, spec
 from tests.programs import root_with
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls.access import RuleAccess
@@ -91,8 +91,8 @@ def check_silence(ends: list[socket.socket]) -> None:
         receiving.recv(1)
 
 
-@pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize("arch", ["arm", "mips", "x86_64"])
+@pytest.mark.usefixtures("carrier")
+@carried("arch", "arm", "mips", "x86_64")
 def test_the_emulators_own_descriptors_reach_nothing(
     tmp_path: Path, qemu_dir: Path, outside: tuple[str, list[socket.socket]], arch: str
 ) -> None:

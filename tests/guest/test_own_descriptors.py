@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.guest.helpers import QUICK, spec
+from tests.guest.helpers import QUICK, carried, spec
 from tests.programs import build, root_with
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls.access import RuleAccess
@@ -138,8 +138,8 @@ def failed(calls: list[Syscall]) -> list[tuple[str, str | None, str | None]]:
     return [(c.name, c.path, c.errno) for c in calls if c.path and c.path.startswith(("/bin/none", "/late"))]
 
 
-@pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize("arch", ["arm", "mips", "aarch64"])
+@pytest.mark.usefixtures("carrier")
+@carried("arch", "arm", "mips", "aarch64")
 def test_close_range_closes_what_is_the_guests_and_the_record_goes_on(
     tmp_path: Path, qemu_dir: Path, arch: str
 ) -> None:
@@ -258,8 +258,8 @@ def test_a_rule_that_cannot_be_asked_is_a_problem(tmp_path: Path, qemu_dir: Path
             assert any(problem.startswith("no rule was asked about a getuid") for problem in guest.problems)
 
 
-@pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize("arch", ["arm", "mips", "aarch64"])
+@pytest.mark.usefixtures("carrier")
+@carried("arch", "arm", "mips", "aarch64")
 def test_the_log_takes_no_text_of_a_programs_own(tmp_path: Path, qemu_dir: Path, arch: str) -> None:
     with Guest.start(start_of(tmp_path, qemu_dir, "forge", arch)) as guest:
         stop = guest.run_until_stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guest.helpers import shell, spec
+from tests.guest.helpers import carried, shell, spec
 from tests.programs import root_with
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
@@ -61,8 +61,8 @@ def run(arch: str, how: LaunchSpec, rules: dict[str, Rule]) -> tuple[Stop, bytes
 ARCHES = [("busybox-armel", "arm"), ("busybox-mipsel", "mipsel"), ("busybox-arm64", "aarch64")]
 
 
-@pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize(("program", "arch"), ARCHES)
+@pytest.mark.usefixtures("carrier")
+@carried("program,arch", *ARCHES)
 def test_file_in_memory(rootfs: Rootfs, qemu_dir: Path, program: str, arch: str) -> None:
     def answer(access: RuleAccess, call: GuestCall) -> Answer:
         path = access.read_bytes(call.args[1], 11)
@@ -77,8 +77,8 @@ def test_file_in_memory(rootfs: Rootfs, qemu_dir: Path, program: str, arch: str)
     assert len(caller.calls) == 1
 
 
-@pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize(("program", "arch"), ARCHES)
+@pytest.mark.usefixtures("carrier")
+@carried("program,arch", *ARCHES)
 def test_errno_reaches_the_guest_in_its_own_numbers(
     rootfs: Rootfs, qemu_dir: Path, program: str, arch: str
 ) -> None:
@@ -92,8 +92,8 @@ def test_errno_reaches_the_guest_in_its_own_numbers(
     assert b"Connection refused" in output
 
 
-@pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize(("program", "arch"), ARCHES)
+@pytest.mark.usefixtures("carrier")
+@carried("program,arch", *ARCHES)
 def test_provided_file_and_directory(rootfs: Rootfs, qemu_dir: Path, program: str, arch: str) -> None:
     results: list[int] = []
 

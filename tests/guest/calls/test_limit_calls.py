@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guest.helpers import spec
+from tests.guest.helpers import carried, spec
 from tests.programs import root_with
 from triage_tui.guest.supervisor import Guest
 
@@ -30,8 +30,8 @@ program files 64 of 64, size 4096 of 4096
 """
 
 
-@pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize("arch", ["arm", "mips", "x86_64"])
+@pytest.mark.usefixtures("carrier")
+@carried("arch", "arm", "mips", "x86_64")
 def test_limits_hit_the_guest_and_not_its_emulator(tmp_path: Path, qemu_dir: Path, arch: str) -> None:
     root = root_with(tmp_path, arch, "limits")
     with Guest.start(spec(root, qemu_dir, "/bin/limits")) as guest:

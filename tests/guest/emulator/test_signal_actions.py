@@ -10,21 +10,21 @@ import pytest
 from tests.guest.helpers import spec
 from tests.programs import ARCHES, root_with
 from triage_tui.cli.processes import show_processes
+from triage_tui.guest.freezing.triggers import CallTrigger, TriggerLimits
 from triage_tui.guest.record.capture import capture
-from triage_tui.guest.spec import TriggerLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.runs.model import Engine
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.writer import RunWriter
 
-AT_ONCE = TriggerLimits(idle_s=0.5, grace_s=0, time_limit_s=120)
+WAITING = TriggerLimits(calls=(CallTrigger("pause"), CallTrigger("ppoll")), idle_s=60, time_limit_s=120)
 
 
 def record(tmp_path: Path, qemu_dir: Path, arch: str, program: str, *words: str) -> Run:
     root = root_with(tmp_path / "root", arch, program)
-    with Guest.start(spec(root, qemu_dir, f"/bin/{program}", *words, triggers=AT_ONCE)) as guest:
+    with Guest.start(spec(root, qemu_dir, f"/bin/{program}", *words, triggers=WAITING)) as guest:
         stop = guest.run_until_stop()
-        assert stop.reason == "idle"
+        assert stop.reason == "syscall"
         writer = RunWriter(tmp_path / "runs")
         capture(guest, stop, writer, target=guest.target, engine=Engine())
         return load_run(writer.publish())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guest.helpers import spec
+from tests.guest.helpers import carried, spec
 from tests.programs import root_with
 from triage_tui.guest.host import process, process_state
 from triage_tui.guest.spec import TriggerLimits
@@ -65,8 +65,8 @@ def test_a_waiting_call_goes_on_after_a_freeze(qemu_dir: Path, tmp_path: Path, a
         assert guest.problems == []
 
 
-@pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize("arch", ["arm", "mipsel"])
+@pytest.mark.usefixtures("carrier")
+@carried("arch", "arm", "mipsel")
 def test_a_parent_is_not_told_that_its_child_was_frozen(qemu_dir: Path, tmp_path: Path, arch: str) -> None:
     root = root_with(tmp_path, arch, "waits")
     ready = threading.Event()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guest.helpers import shell, spec
+from tests.guest.helpers import carried, shell, spec
 from tests.programs import build, root_with
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls.access import RuleAccess
@@ -61,8 +61,8 @@ def root(rootfs: Rootfs, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize("name", ["busybox-armel", "busybox-armhf", "busybox-arm64", "busybox-mipsel"])
+@pytest.mark.usefixtures("carrier")
+@carried("name", "busybox-armel", "busybox-armhf", "busybox-arm64", "busybox-mipsel")
 def test_children_run_other_programs_and_are_supervised(rootfs: Rootfs, qemu_dir: Path, name: str) -> None:
     code = "x=$(/bin/busybox echo inner | /bin/busybox cat); echo $x; exec /bin/busybox echo outer"
     with Guest.start(spec(rootfs(name), qemu_dir, *shell(code), triggers=LONG)) as guest:
@@ -303,8 +303,8 @@ def test_each_process_has_its_own_program_in_the_record(
     assert snapshot.backtrace.frames
 
 
-@pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize(("arch", "many"), [("arm", 50), ("mipsel", 10), (os.uname().machine, 10)])
+@pytest.mark.usefixtures("carrier")
+@carried("arch,many", ("arm", 50), ("mipsel", 10), (os.uname().machine, 10))
 def test_the_c_library_starts_programs_and_many_follow_each_other(
     root: Path, qemu_dir: Path, arch: str, many: int
 ) -> None:

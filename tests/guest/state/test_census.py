@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guest.helpers import spec
+from tests.guest.helpers import carried, spec
 from tests.programs import ARCHES, build, root_with
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
@@ -331,8 +331,8 @@ def record_outliving(tmp_path: Path, qemu_dir: Path, arch: str, *words: str) -> 
     return record(spec(root, qemu_dir, "/bin/outlives", *words, triggers=limits), tmp_path / "runs")
 
 
-@pytest.mark.usefixtures("each_carrier")
-@pytest.mark.parametrize("arch", OUTLIVING)
+@pytest.mark.usefixtures("carrier")
+@carried("arch", *OUTLIVING)
 def test_a_process_is_whole_after_its_first_thread_has_ended(
     tmp_path: Path, qemu_dir: Path, arch: str
 ) -> None:
