@@ -36,7 +36,7 @@ def _texts(words: str, most: int) -> st.SearchStrategy[str]:
 SCRIPT, UNIT, TABLE = _texts(_WORDS, 40), _texts(_UNIT, 30), _texts(_TABLE, 30)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(script=SCRIPT, other=SCRIPT, unit=UNIT, table=TABLE, systemd=st.booleans())
 def test_rubbish_never_breaks_a_search(script: str, other: str, unit: str, table: str, systemd: bool) -> None:
     with tempfile.TemporaryDirectory() as place:

@@ -62,12 +62,16 @@ def rule(body: str, identity: str = ID) -> bytes:
 )
 def test_what_a_start_cannot_have_is_refused_with_its_line(setting: str, body: str, told: str) -> None:
     name = f"fix/start/{setting}@{ID}.lua"
-    assert "is for no setting of the start" in lint(rule(body), f"start/rootfs@{ID}.lua")[0].message
     errors = [one for one in lint(rule(body), name) if one.severity == "error"]
     assert [one.line for one in errors] == [5]
     assert told in errors[0].message
     with pytest.raises(TriageError, match=r"start-1\.lua, line 5: "):
         start_rules({f"start/{setting}@{ID}.lua": rule(body)})
+
+
+def test_what_is_no_setting_of_a_start_is_told() -> None:
+    body = rule('return { path = "/www" }')
+    assert "is for no setting of the start" in lint(body, f"start/rootfs@{ID}.lua")[0].message
 
 
 def test_settings_change_a_start_and_nothing_else_of_it() -> None:
