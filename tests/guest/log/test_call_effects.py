@@ -46,6 +46,7 @@ def test_the_heap_grows_shrinks_and_ends_with_the_program() -> None:
     for seq, end in enumerate((0x1000, 0x5000, 0x3000)):
         effects.note(call(seq, "brk", end))
     assert effects.heap == (0x1000, 0x3000)
+    assert list(effects.permissions()) == [(0x1000, 0x5000, "rw-")]
     effects.note(call(8, "socket", 3))
     effects.begin_program()
     assert effects.opener(3) == 8

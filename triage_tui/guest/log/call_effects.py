@@ -94,9 +94,15 @@ class CallEffects:
         if name in descriptor_makers.NAMES:
             self._descriptors.note(call)
         elif name == "brk":
-            self._heap = (min(self._heap[0], result) if self._heap else result, result)
+            begin, end = self._heap or (result, result)
+            if result > end:
+                # Where the host put the program, its heap lies far from where guests otherwise do.
+                self._pending.append((_page_end(end), _page_end(result), "rw-"))
+            self._heap = (min(begin, result), result)
         elif name in _MAPPERS:
             self._note_mapping(name, call.arguments, result)
+        if len(self._pending) >= _MAX_PENDING:
+            self.permissions()
 
     def _note_mapping(self, name: str, arguments: list[str], result: int) -> None:
         try:
@@ -113,8 +119,6 @@ class CallEffects:
         except (ValueError, IndexError):
             return
         self._pending.append((start, _page_end(start + size), perms))
-        if len(self._pending) >= _MAX_PENDING:
-            self.permissions()
 
     def permissions(self) -> RangeMap:
         """Return what the calls permitted: ranges that were mapped or protected, as "rwx" with dashes."""
