@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
 from rich.style import Style
+from textual.pilot import Pilot
 from textual.strip import Strip
 from textual.widgets import Input
 
@@ -23,11 +26,8 @@ from triage_tui.ui.widgets.line_view import LineView
 SIZES = ((80, 24), (20, 5), (1, 1), (200, 60), (60, 14), (119, 29), (120, 30), (40, 10), (160, 48))
 
 
-async def through_all(pilot: object, app: TriageApp) -> None:
-    from textual.pilot import Pilot
-
-    assert isinstance(pilot, Pilot)
-    for size in SIZES:
+async def through_all(pilot: Pilot[None], app: TriageApp, sizes: Sequence[tuple[int, int]] = SIZES) -> None:
+    for size in sizes:
         await pilot.resize_terminal(*size)
         await pilot.pause()
         lines = shown(app).split("\n")
@@ -35,27 +35,29 @@ async def through_all(pilot: object, app: TriageApp) -> None:
         assert all(cell_len(line) <= size[0] for line in lines)
 
 
-@pytest.mark.parametrize(
-    ("key", "name"),
-    [("1", "diagnosis"), ("2", "patch"), ("3", "syscalls"), ("7", "memory"), ("H", "history")],
-)
-async def test_the_row_of_every_pane_stays(app: TriageApp, key: str, name: str) -> None:
+async def test_the_row_of_every_pane_stays(app: TriageApp) -> None:
+    panes = {"1": "diagnosis", "2": "patch", "3": "syscalls", "7": "memory", "H": "history"}
     async with app.run_test(size=(160, 48)) as pilot:
         await opened(pilot)
-        await pilot.press(key, "j", "j", "j", "j", "j")
-        await pilot.pause()
-        pane = app.main.pane(name)
-        target = pane.current.target if pane.current else None
-        await through_all(pilot, app)
-        assert app.main.active == name
-        after = pane.current.target if pane.current else None
-        if name == "memory" and after is not None and target is not None:
-            # Rows of more bytes begin at lower offsets.
-            assert after[0] == target[0]
-            assert after[1] // 16 == target[1] // 16
-        else:
-            assert after == target
-        assert app.focused is pane
+        rows: dict[str, Any] = {}
+        for key, name in panes.items():
+            await pilot.press(key, "j", "j", "j", "j", "j")
+            pane = app.main.pane(name)
+            rows[name] = pane.current.target if pane.current else None
+        for key, name in panes.items():
+            # Each is shown alone, hidden by a tiny terminal, and in its tile; one of them at all sizes.
+            await pilot.press(key)
+            await through_all(pilot, app, SIZES if name == "memory" else ((80, 24), (20, 5), (160, 48)))
+            pane, target = app.main.pane(name), rows[name]
+            after = pane.current.target if pane.current else None
+            assert app.main.active == name
+            if name == "memory" and after is not None and target is not None:
+                # Rows of more bytes begin at lower offsets.
+                assert after[0] == target[0]
+                assert after[1] // 16 == target[1] // 16
+            else:
+                assert after == target, name
+            assert app.focused is pane
 
 
 @pytest.mark.parametrize("width", [60, 160])
@@ -117,16 +119,20 @@ async def test_wide_and_joined_characters_keep_the_columns(workspace: Path, acti
             assert all(cell_len(line) == size[0] for line in shown(app).split("\n"))
 
 
-@pytest.mark.parametrize("start", [(70, 24), (60, 14), (160, 48)])
+@pytest.mark.parametrize(
+    "sizes",
+    [((70, 24), (60, 14)), ((60, 14), (120, 30)), ((160, 48), (70, 24), (60, 14))],
+    ids=["narrow", "least", "wide"],
+)
 async def test_panes_are_as_wide_as_a_narrow_terminal(
-    workspace: Path, actions: RecordedActions, start: tuple[int, int]
+    workspace: Path, actions: RecordedActions, sizes: Sequence[tuple[int, int]]
 ) -> None:
     rule = next((workspace / "ai_runs" / fixtures.EXIT_RUN / "rules_patch").rglob("*.lua"))
     rule.write_text(rule.read_text() + f"-- {'0123456789' * 30} the end\n")
     app = TriageApp(workspace, actions=actions)
-    async with app.run_test(size=start) as pilot:
+    async with app.run_test(size=sizes[0]) as pilot:
         await opened(pilot)
-        for size in (start, (60, 14), (70, 24), (120, 30), (60, 14)):
+        for size in sizes:
             await pilot.resize_terminal(*size)
             for key in "12345678 9H":
                 await pilot.press(key)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SOURCES = 512
 """Style sheets whose rules are kept: there is one for each kind of widget."""
+_THEMES = 4
+"""Themes for which they are kept."""
 _SEEN_THROUGH = (
     "color",
     "auto_color",
@@ -46,7 +48,7 @@ class Styling(Stylesheet):
 
     def __init__(self, *, variables: dict[str, str] | None = None) -> None:
         super().__init__(variables=variables)
-        self._parse_cache = LRUCache(_SOURCES)
+        self._parse_cache = _read(self._variables)
         self._given: WeakKeyDictionary[DOMNode, RulesMap] = WeakKeyDictionary()
         """What widgets were given since the theme was set; what they make of it has more entries."""
         self._changed: set[DOMNode] = set()
@@ -63,7 +65,10 @@ class Styling(Stylesheet):
         self._given.clear()
         self._states.clear()
         if variables != self._variables:
+            # What is set aside there is what was read for a theme that may come back.
+            self._parse_cache = LRUCache(1)
             super().set_variables(variables)
+            self._parse_cache = _read(variables)
 
     def reparse(self) -> None:
         """Read what came, and after a change of the variables all."""
@@ -122,6 +127,18 @@ class Styling(Stylesheet):
                 self._changed.add(node)
         super().replace_rules(node, rules, animate=animate)
         self._given[node] = rules
+
+
+_READ: LRUCache[Names, LRUCache[tuple[object, ...], list[RuleSet]]] = LRUCache(_THEMES)
+
+
+def _read(variables: dict[str, str]) -> LRUCache[tuple[object, ...], list[RuleSet]]:
+    """Return the rules that were read for a theme: they say nothing of an app, and are never changed."""
+    theme = frozenset(f"{name}: {value}" for name, value in variables.items())
+    known = _READ.get(theme)
+    if known is None:
+        known = _READ[theme] = LRUCache(_SOURCES)
+    return known
 
 
 def _changing(rules: Iterable[RuleSet]) -> list[Selector]:

@@ -61,7 +61,11 @@ class LinkScreen(PatchingScreen):
     @property
     def tiles(self) -> list[Tile]:
         """The tiles; none before the first frame is painted."""
-        return [cast("Tile", node) for node in self.query("Tile")]
+        # Asked for at each key: a query by kind would match all widgets.
+        columns = self.query_one_optional("#tiles")
+        return (
+            [cast("Tile", tile) for column in columns.children for tile in column.children] if columns else []
+        )
 
     @property
     def code(self) -> CodePane:

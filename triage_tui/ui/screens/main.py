@@ -176,7 +176,7 @@ class MainScreen(Contained, BrowseScreen):
         self.query_one("#headline", HeadlineView).fit()
         for tile in self.tiles:
             tile.set_class(self.active in [pane.NAME for pane in tile.panes], "-active")
-        for column in self.query("#tiles > Vertical"):
+        for column in self.query_one("#tiles").children:
             column.set_class(any(tile.has_class("-active") for tile in column.children), "-active")
         if self.tiles:
             self.look_into_rules()
@@ -366,7 +366,8 @@ class MainScreen(Contained, BrowseScreen):
     @property
     def open_line(self) -> TypedLine | None:
         """The line that is typed into, if one is open."""
-        lines = self.query("#typed-line.-typing TypedLine")
+        holder = self.query_one_optional("#typed-line")
+        lines = holder.children if holder is not None and holder.has_class("-typing") else ()
         return cast("TypedLine", lines[0]) if lines else None
 
     def action_in_line(self, action: Literal["keep", "drop"]) -> None:
