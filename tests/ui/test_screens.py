@@ -79,7 +79,8 @@ class Pictures(SingleFileSnapshotExtension):
 async def quiet(pilot: Pilot[None], app: TriageApp) -> None:
     """Wait until all that was asked for is read."""
     await pilot.pause()
-    await until(pilot, lambda: all(worker.is_finished for worker in app.workers), "quiet workers")
+    if not all(worker.is_finished for worker in app.workers):
+        await until(pilot, lambda: all(worker.is_finished for worker in app.workers), "quiet workers")
 
 
 async def settle(pilot: Pilot[None], app: TriageApp) -> None:
