@@ -21,7 +21,7 @@ from triage_tui.runs.model import Syscall
 
 PATIENT = TriggerLimits(idle_s=10, time_limit_s=120, sleep_repeats=99)
 ENDLESS = TriggerLimits(idle_s=10, time_limit_s=120, loop_repeats=10**9, loop_calls=10**9)
-ROUNDS = 20
+ROUNDS = 10
 UNKNOWN = "bpf"
 """A call that no QEMU up to 10.0 has, and every kernel."""
 

@@ -154,19 +154,22 @@ def test_connection_refused(rootfs: Rootfs, qemu_dir: Path) -> None:
         assert guest.output() == b""
 
 
-@pytest.mark.parametrize("arch", ["arm", "mipsel", "x86_64"])
 @pytest.mark.parametrize(
-    ("chosen", "name", "how"),
+    ("chosen", "name", "how", "arch"),
     [
-        ("brk", "brk", "soon after it"),
-        ("clock_gettime", "clock_gettime", "soon after it"),
-        ("set_tid_address", "set_tid_address", "soon after it"),
-        ("ioctl:-:0xbeef", "ioctl", "soon after it"),
-        ("munmap", "munmap", ""),
+        (*call, arch)
+        for call, others in (
+            (("brk", "brk", "soon after it"), ["mipsel"]),
+            (("clock_gettime", "clock_gettime", "soon after it"), ["x86_64"]),
+            (("set_tid_address", "set_tid_address", "soon after it"), ["mipsel"]),
+            (("ioctl:-:0xbeef", "ioctl", "soon after it"), ["x86_64"]),
+            (("munmap", "munmap", ""), ["mipsel", "x86_64"]),
+        )
+        for arch in ("arm", *others)
     ],
 )
 def test_calls_that_the_emulator_serves_are_stopped_at_too(
-    qemu_dir: Path, tmp_path: Path, arch: str, chosen: str, name: str, how: str
+    qemu_dir: Path, tmp_path: Path, chosen: str, name: str, how: str, arch: str
 ) -> None:
     root = root_with(tmp_path, arch, "inside")
     with Guest.start(spec(root, qemu_dir, "/bin/inside", triggers=limits(chosen))) as guest:
