@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.ui.conftest import opened, said, shown, until
 from triage_tui.retry.tracing.model import Reference, Trace, TraceStep
 from triage_tui.ui.app import TriageApp
@@ -113,3 +115,15 @@ async def test_a_key_traces_the_run_and_evidence_is_gone_to_and_come_back_from(a
         await pilot.press("backspace")
         await until(pilot, lambda: isinstance(app.screen, Sheet))
         await until(pilot, lambda: app.screen.query_one(LineView).cursor == row)
+
+
+async def test_a_read_only_view_tells_why_as_well(workspace: Path) -> None:
+    app = TriageApp(workspace, read_only=True)
+    async with app.run_test(size=(100, 40)) as pilot:
+        await opened(pilot)
+        for key, words in (("=", "Plan"), ("B", "missing-file")):
+            await pilot.press(key)
+            await until(pilot, lambda: isinstance(app.screen, Sheet))
+            await until(pilot, lambda words=words: words in shown(app))  # type: ignore[misc]
+            await pilot.press("escape")
+            await until(pilot, lambda: not isinstance(app.screen, Sheet))

@@ -229,13 +229,12 @@ class BrowseScreen(SeveralScreen):
             return ""
         return f"{selected.name} ({selected.run_id})"
 
-    def _ready(self, needs_rules: bool = False) -> RunView | None:
-        """Return the run to act on: none where the list has the focus and shows no run."""
-        hidden = self.active == "runs" and self.view is not None and self.runs.selected is None
-        if hidden and not self.app.read_only:
+    def _shown(self) -> RunView | None:
+        """Return the run to tell more of: none where the list has the focus and shows no run."""
+        if self.active == "runs" and self.view is not None and self.runs.selected is None:
             self.say("No run is under the cursor: the filter hides them, esc takes it away.", "warning")
             return None
-        return super()._ready(needs_rules)
+        return super()._shown()
 
     @on(LineView.Moved, "#pane-runs")
     def run_selected(self) -> None:

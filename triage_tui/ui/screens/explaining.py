@@ -18,7 +18,7 @@ class ExplainScreen(FuturesScreen):
 
     def action_explain(self) -> None:
         """Look in a thread at what of each entry of the knowledge base holds in the run that is shown."""
-        view = self._ready()
+        view = self._shown()
         if view is None:
             return
 

@@ -137,10 +137,8 @@ class ReviewScreen(Screen[None]):
             self.say(why, "warning")
         return self.app.read_only
 
-    def _ready(self, needs_rules: bool = False) -> RunView | None:
-        """Return the run to act on, or say why there is none."""
-        if self.refused():
-            return None
+    def _shown(self) -> RunView | None:
+        """Return the run to tell more of, or say why there is none."""
         if self.view is None:
             self.say_no_run()
             return None
@@ -148,13 +146,20 @@ class ReviewScreen(Screen[None]):
             # What is decided must be about what the person sees, and about the run under the cursor.
             self.say(f"{self.coming} is not shown yet: press the key again when it is.", "warning")
             return None
+        return self.view
+
+    def _ready(self, needs_rules: bool = False) -> RunView | None:
+        """Return the run to act on, or say why there is none."""
+        view = None if self.refused() else self._shown()
+        if view is None:
+            return None
         if self._making:
             self.say("The decision before is still being made: press the key again when it is.", "warning")
             return None
-        if needs_rules and not self.view.rules:
+        if needs_rules and not view.rules:
             self.say("No rule is proposed for this run.", "warning")
             return None
-        return self.view
+        return view
 
     def say_no_run(self) -> None:
         """Say why there is nothing to act on while no run is shown."""

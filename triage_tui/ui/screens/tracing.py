@@ -18,7 +18,7 @@ class TraceScreen(AuditScreen):
 
     def action_trace(self) -> None:
         """Put the trace of the run that is shown together in a thread, and show it."""
-        view = self._ready()
+        view = self._shown()
         if view is None:
             return
         run_id, root = view.run_id, self.app.workspace
