@@ -82,6 +82,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_sessionfinish() -> None:
+    """Look for no more garbage: pytest does five times at its end, in millions of objects, and then it ends."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what the app remembers, also in processes that tests start, out of the user's own state."""
