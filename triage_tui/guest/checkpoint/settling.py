@@ -32,6 +32,16 @@ def _socket(pid: int, fd: int) -> Iterator[socket.socket]:
         yield taken
 
 
+@contextlib.contextmanager
+def _duplicate(pid: int, fd: int) -> Iterator[int]:
+    with sockets.process_handle(pid) as handle:
+        own = duplicate(handle, fd)
+    try:
+        yield own
+    finally:
+        os.close(own)
+
+
 def set_socket(pid: int, fd: int, options: list[SocketOption]) -> None:
     """Set the options of the socket `fd` of a process.
 
@@ -75,16 +85,13 @@ def set_timer(pid: int, fd: int, timer: Timer) -> None:
         # It has expired: a new one does, too.
         left = 1
     values = struct.pack("=4q", *divmod(timer.interval_ns, _SECOND), *divmod(left, _SECOND))
-    with sockets.process_handle(pid) as handle:
-        own = duplicate(handle, fd)
+    with _duplicate(pid, fd) as own:
         try:
             checked(libc.timerfd_settime(own, 0, values, None), "timerfd_settime")
             if timer.ticks and left == timer.left_ns:
                 fcntl.ioctl(own, _TFD_IOC_SET_TICKS, struct.pack("=Q", timer.ticks))
         except OSError as error:
             raise TriageError(f"a timer cannot be set again: {error.strerror}") from None
-        finally:
-            os.close(own)
 
 
 def unread_bytes(pid: int, fd: int) -> int:
@@ -93,12 +100,8 @@ def unread_bytes(pid: int, fd: int) -> int:
     Raises:
         OSError: there is no such descriptor, or that cannot be told of it.
     """
-    with sockets.process_handle(pid) as handle:
-        own = duplicate(handle, fd)
-        try:
-            return int.from_bytes(fcntl.ioctl(own, termios.FIONREAD, bytes(4)), sys.byteorder)
-        finally:
-            os.close(own)
+    with _duplicate(pid, fd) as own:
+        return _unread(own)
 
 
 def drop_unread(pid: int, fd: int) -> None:
@@ -107,13 +110,13 @@ def drop_unread(pid: int, fd: int) -> None:
     Raises:
         OSError: there is no such descriptor, or that cannot be told of it.
     """
-    with sockets.process_handle(pid) as handle:
-        own = duplicate(handle, fd)
-        try:
-            if size := int.from_bytes(fcntl.ioctl(own, termios.FIONREAD, bytes(4)), sys.byteorder):
-                os.read(own, size)
-        finally:
-            os.close(own)
+    with _duplicate(pid, fd) as own:
+        if size := _unread(own):
+            os.read(own, size)
+
+
+def _unread(own: int) -> int:
+    return int.from_bytes(fcntl.ioctl(own, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def number_next(pid: int, fd: int, number: int) -> None:
@@ -123,14 +126,11 @@ def number_next(pid: int, fd: int, number: int) -> None:
         TriageError: that cannot be had.
         OSError: there is no such descriptor.
     """
-    with sockets.process_handle(pid) as handle:
-        own = duplicate(handle, fd)
+    with _duplicate(pid, fd) as own:
         try:
             fcntl.ioctl(own, _INOTIFY_IOC_SETNEXTWD, number)
         except OSError as error:
             raise TriageError(f"a watch cannot have its number again: {error.strerror}") from None
-        finally:
-            os.close(own)
 
 
 def fill_pipe(pid: int, fd: int, data: bytes, size: int) -> None:
