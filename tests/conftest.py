@@ -83,7 +83,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Look for no more garbage: pytest does five times at its end, in millions of objects, and then it ends."""
+    """Look for no more garbage: pytest does, five times at its end, in millions of objects."""
     gc.freeze()
 
 
