@@ -80,10 +80,12 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/.made
 	@touch $@
 
 # uv takes a sixth of pip's time for so many packages. It knows nothing of pip's settings: whoever has another
-# index than the public one, or whom uv fails, gets them by pip.
+# index than the public one or constraints, or whom uv fails, gets them by pip. What pip lists of its settings
+# it says only where it is not told to be quiet.
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.made
 	@echo "setup: installing triage-tui with its development tools"
-	@if ! $(PIP) config list | grep -Eq '[.](index-url|no-index)=' && $(PIP) install 'uv>=0.9,<1' 2>/dev/null \
+	@if ! $(BIN)/python -m pip --verbose config list | grep -Eq '[.](index-url|pypi-url|no-index|constraint)=' \
+		&& $(PIP) install 'uv>=0.9,<1' 2>/dev/null \
 		&& $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[dev]' 2>/dev/null; then :; \
 	else $(PIP) install --no-compile -e '.[dev]'; fi
 	@touch $@ $(VENV)/.installed
