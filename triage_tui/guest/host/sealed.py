@@ -7,11 +7,13 @@ then run outside the cell, or into the file that it is given as its input.
 A copy of an emulator takes some milliseconds, so that one guest's is kept for the next one (`Copies`). Two
 guests never have the same one at a time, and what a guest could leave at it for the next, other than in its
 bytes, which are sealed (mode, owner, times, attributes), changes the time of its last change, ctime of
-inode(7): such a one is not used again. Locks and leases end with the processes that had them.
+inode(7): such a one is not used again. What belongs to the open file (offset, flags, flock(2), leases, the
+owner of its signals), which a guest that executes a program shares, ends with it: the copy is opened anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -75,8 +77,7 @@ class _Copy(NamedTuple):
 
 def _state(fd: int) -> tuple[int, ...]:
     status = os.fstat(fd)
-    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-    return status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, status.st_ctime_ns, flags
+    return status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, status.st_ctime_ns
 
 
 class Copies:
@@ -116,14 +117,19 @@ class Copies:
 
     def give_back(self, fd: int, *, again: bool) -> None:
         """Take back what was borrowed; `again` says that no process of the guest is left that had it."""
+        done_with = [fd]
         with self._lock:
             copy = self._lent.pop(fd, None)
             if again and copy is not None and _state(fd) == copy.state:
-                self._kept[fd] = copy
-                fd = next(iter(self._kept)) if len(self._kept) > _MOST_KEPT else -1
-                self._kept.pop(fd, None)
-        if fd >= 0:
-            os.close(fd)
+                with contextlib.suppress(OSError):
+                    anew = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+                    self._kept[anew] = copy
+                if len(self._kept) > _MOST_KEPT:
+                    oldest = next(iter(self._kept))
+                    del self._kept[oldest]
+                    done_with.append(oldest)
+        for each in done_with:
+            os.close(each)
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
