@@ -199,3 +199,10 @@ def test_watched_files_are_found_by_the_paths_of_the_calls(tmp_path: Path) -> No
     (tmp_path / "watched").rename(tmp_path / "renamed")
     with pytest.raises(Obstacle, match="descriptor 5 is inotify, and what it watches has another name"):
         named(add("link", 2))
+
+
+def test_a_watch_whose_recorded_path_is_no_path_is_an_obstacle() -> None:
+    file = OpenFile(id=1, kind="inotify", flags=0, marks=[Mark(1, "", 2, 5, 5)])
+    call = Syscall(seq=1, name="inotify_add_watch", ret=1, arguments=["3"], path="/etc/a\0b")
+    with pytest.raises(Obstacle, match="another name by now"):
+        name_marks(os.getpid(), "/", "/", [file], [Descriptor(3, 1)], [call])

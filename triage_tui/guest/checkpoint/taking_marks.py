@@ -63,7 +63,8 @@ def _found(pid: int, path: str, inode: int) -> str:
     """Return where a path of the process's leads to, "" where that is another inode than this, or nothing."""
     try:
         found = find_in_root(Path(f"/proc/{pid}/root"), path)
-    except OSError:
+    except (OSError, ValueError):
+        # The path may come from the record of the run that the guest goes on from: any text.
         return ""
     try:
         return os.readlink(f"/proc/self/fd/{found}") if os.fstat(found).st_ino == inode else ""
