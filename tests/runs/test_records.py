@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from pathlib import Path
@@ -28,6 +29,20 @@ def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert [call.seq for call in run.trace()] == list(range(1, 200))
     assert run.syscall(3) == calls[2]
     assert run.memory_bytes("m1") == b"hello\0"
+
+
+def test_what_could_not_be_written_again_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = RunWriter(tmp_path)
+    writer.write_text("regs.txt", "first")
+    with monkeypatch.context() as full:
+        full.setattr(os, "fchmod", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        with pytest.raises(OSError, match="full"):
+            writer.write_text("regs.txt", "second")
+    run_dir = write_run(tmp_path, writer=writer)
+    assert load_run(run_dir).problems == []
+    assert not (run_dir / "regs.txt").exists()
 
 
 @pytest.mark.parametrize("name", sorted(SCHEMAS))

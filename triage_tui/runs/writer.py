@@ -157,6 +157,7 @@ class RunWriter:
                 stream.write(data)
         except BaseException:
             path.unlink(missing_ok=True)
+            self._unsynced.pop(path, None)
             raise
         self._unsynced[path] = None
 
